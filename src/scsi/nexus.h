@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * I_T nexus (SAM-5, 4.5): an initiator port in touch with a target port. For
+ * iSCSI that is a session. It belongs to the session's reactor.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/str.h"
+#include "reactor/reactor.h"
+
+#define SCSI_LUNS_MAX 256       /* per target: LUN 0..255 */
+
+struct scsi_device;
+struct scsi_task;
+
+/* RFC 7143, 3: "name,i,0x" and 12 hex digits; "name,t,0x" and 4. */
+#define SCSI_PORT_NAME_MAX (ISCSI_NAME_MAX + 18)
+
+struct scsi_nexus {
+	/* Set by the transport before scsi_nexus_open(). */
+	struct reactor *reactor;
+	struct scsi_device *device;             /* the target */
+	char initiator_name[ISCSI_NAME_MAX + 1];
+	uint8_t isid[6];
+	uint16_t tpgt;                          /* target portal group tag */
+	/* The device server's. */
+	struct list link;                       /* device view's nexuses */
+	uint32_t ua[SCSI_LUNS_MAX];             /* pending, as bits (ua.h) */
+	bool aen[1];                            /* reserved for event reports */
+};
+
+/* On the nexus' reactor. Sets the POWER ON unit attentions. */
+void scsi_nexus_open(struct scsi_nexus *nexus);
+/* All of its tasks are released. I_T nexus loss (SAM-5, 6.3.4). */
+void scsi_nexus_close(struct scsi_nexus *nexus);
