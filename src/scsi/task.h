@@ -91,6 +91,9 @@ struct scsi_task {
 	uint16_t cdb_len;           /* 6..SCSI_CDB_MAX; at least 16 present */
 	uint8_t attr;               /* enum scsi_attr */
 	uint8_t priority;           /* RFC 7144, 0 = none */
+	/* Data must not change while a digest covers it, nor reach the medium
+	 * before its digest was checked: no mapping of the medium. */
+	bool stable_data;
 	uint8_t cdb[SCSI_CDB_MAX];
 
 	/* ---- Returned. */
@@ -131,6 +134,13 @@ enum scsi_step scsi_task_start(struct scsi_task *task);
  * and data_out_len.
  */
 enum scsi_step scsi_task_execute(struct scsi_task *task, uint32_t len);
+
+/*
+ * The transport's turn ends badly (RFC 7143, 11.4.7.2: digest error, wrong
+ * amount of data): CHECK CONDITION, ABORTED COMMAND with @asc_ascq. The task
+ * is COMPLETE; it will not be executed. Between SCSI_WANT_DATA and execute.
+ */
+void scsi_task_fail(struct scsi_task *task, uint16_t asc_ascq);
 
 /* In state COMPLETE, or aborted, or never executed. */
 void scsi_task_release(struct scsi_task *task);
