@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/slab.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+/* Under ASan a free object is out of bounds for everybody. */
+#ifdef __SANITIZE_ADDRESS__
+#define SLAB_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLAB_ASAN 1
+#endif
+#endif
+
+#ifdef SLAB_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n)	  ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+#define SLAB_ALIGN 64
+
+int slab_init(struct slab *slab, size_t size, uint32_t count)
+{
+	size_t step, bytes;
+
+	*slab = (struct slab){0};
+	if (size == 0 || size > SIZE_MAX - SLAB_ALIGN)
+		return -ENOMEM;
+	step = round_up(size, SLAB_ALIGN);
+	if (__builtin_mul_overflow(step, (size_t)count, &bytes))
+		return -ENOMEM;
+	if (bytes == 0)
+		return 0;
+
+	slab->mem = aligned_alloc(SLAB_ALIGN, bytes);
+	slab->free = calloc(count, sizeof(*slab->free));
+	if (!slab->mem || !slab->free) {
+		free(slab->mem);
+		free(slab->free);
+		*slab = (struct slab){0};
+		return -ENOMEM;
+	}
+	memset(slab->mem, 0, bytes);
+
+	/* The lowest address on top, so that a light load stays compact. */
+	for (uint32_t i = 0; i < count; i++)
+		slab->free[count - 1 - i] = slab->mem + i * step;
+	slab->size = step;
+	slab->count = count;
+	slab->nfree = count;
+	ASAN_POISON_MEMORY_REGION(slab->mem, bytes);
+	return 0;
+}
+
+void slab_deinit(struct slab *slab)
+{
+	ASSERT(slab->nfree == slab->count);
+	if (slab->mem)
+		ASAN_UNPOISON_MEMORY_REGION(slab->mem,
+					    slab->size * slab->count);
+	free(slab->mem);
+	free(slab->free);
+	*slab = (struct slab){0};
+}
+
+void *slab_get(struct slab *slab)
+{
+	void *obj;
+
+	if (slab->nfree == 0)
+		return NULL;
+	obj = slab->free[--slab->nfree];
+	ASAN_UNPOISON_MEMORY_REGION(obj, slab->size);
+	return obj;
+}
+
+/* Can @obj come back: is it one of ours, and out? */
+static bool is_out(const struct slab *slab, const uint8_t *obj)
+{
+	if (slab->nfree >= slab->count || obj < slab->mem)
+		return false;
+	if ((size_t)(obj - slab->mem) >= slab->size * slab->count)
+		return false;
+#ifdef SLAB_ASAN
+	if (__asan_address_is_poisoned(obj))
+		return false;
+#endif
+	return true;
+}
+
+void slab_put(struct slab *slab, void *obj)
+{
+	ASSERT(is_out(slab, obj));
+	DEBUG_ASSERT((size_t)((uint8_t *)obj - slab->mem) % slab->size == 0);
+
+	ASAN_POISON_MEMORY_REGION(obj, slab->size);
+	slab->free[slab->nfree++] = obj;
+}
