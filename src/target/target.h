@@ -114,6 +114,14 @@ struct target_map {
 	struct initiator_group *ig;
 };
 
+/* Where a login through a public portal group is sent on to. */
+struct target_redirect {
+	struct list link;
+	struct portal_group *pg;
+	char host[ADDR_TEXT_MAX];           /* numeric, as given */
+	char port[8];
+};
+
 struct target_node {
 	struct list link;
 	struct targets *targets;
@@ -129,6 +137,9 @@ struct target_node {
 	uint32_t nsessions;                 /* the iscsi layer's count */
 	/* Login redirection, per public portal group. */
 	struct list redirects;
+	/* target_node_destroy(): the caller's, and the one under way. */
+	struct scsi_change *destroy_change;
+	struct scsi_change device_change;
 };
 
 /* @name: complete, or a suffix for @node_base. 0, -EINVAL, -EEXIST, -ENOMEM. */
@@ -142,7 +153,20 @@ int target_node_add_map(struct target_node *n, int32_t pg_tag, int32_t ig_tag,
 			const char **ret_why);
 int target_node_remove_map(struct target_node *n, int32_t pg_tag,
 			   int32_t ig_tag, const char **ret_why);
-/* All sessions are gone (see iscsi/server.h). Destroys device and node. */
+/*
+ * @host and @port NULL: takes the redirection away. The group must be mapped
+ * and public, and must not hold the address that it would redirect to.
+ * 0, -ENOENT (no map of that group), -EINVAL, -ENOMEM.
+ */
+int target_node_set_redirect(struct target_node *n, int32_t pg_tag,
+			     const char *host, const char *port,
+			     const char **ret_why);
+/* NULL: logins through @pg are not redirected. */
+const struct target_redirect *
+target_node_redirect(const struct target_node *n,
+		     const struct portal_group *pg);
+/* All sessions are gone (see iscsi/server.h). Destroys device and node: the
+ * name is free at once, the memory when @change (may be NULL) is done. */
 void target_node_destroy(struct target_node *n, struct scsi_change *change);
 
 /* ---- Who may what. */
