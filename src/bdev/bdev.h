@@ -15,20 +15,25 @@
 #include "base/list.h"
 #include "reactor/reactor.h"
 
-#define BDEV_NAME_MAX 63      /* bytes, without the NUL */
-#define BDEV_IOV_MAX  64      /* iovecs of one I/O */
+#define BDEV_NAME_MAX  63     /* bytes, without the NUL */
+#define BDEV_IOV_MAX   64     /* iovecs of one I/O */
+#define BDEV_PART_IOVS 8      /* iovecs of one part of a split I/O */
+#define BDEV_BLOCK_MIN 512    /* bytes */
+#define BDEV_BLOCK_MAX 65536  /* bytes */
 
 struct bdev;
 struct bdev_channel;
 struct bdev_driver;
 struct bdev_registry;
+struct bdev_removal;
+struct bdev_stats;
 
 /* What the device can do. What it cannot, bdev.c emulates where it says so. */
 enum bdev_cap {
 	BDEV_CAP_UNMAP = 1 << 0,        /* deallocates; later reads give 0 */
 	BDEV_CAP_WRITE_ZEROES = 1 << 1, /* else emulated with writes */
 	BDEV_CAP_FLUSH = 1 << 2,        /* else a no-op: nothing volatile */
-	BDEV_CAP_FUA = 1 << 3,          /* else emulated with a flush */
+	BDEV_CAP_FUA = 1 << 3,          /* WRITE; else emulated with a flush */
 	BDEV_CAP_MAP = 1 << 4,          /* bdev_map() gives memory */
 	BDEV_CAP_EXTENTS = 1 << 5,      /* knows which blocks are allocated */
 };
@@ -60,15 +65,21 @@ struct bdev {
 	uint64_t nblocks;
 	uint32_t unmap_granularity; /* blocks, 0 = any */
 	uint32_t optimal_io;        /* blocks, 0 = unknown */
-	uint32_t max_io;            /* bytes of one I/O; bdev.c splits */
+	uint32_t max_io;            /* bytes of one READ or WRITE; bdev.c splits */
 	bool write_cache;           /* volatile: FLUSH and FUA mean something */
 	bool read_only;
 	bool rotational;
 	bool removing;
 	struct list link;           /* registry */
 	struct list descs;          /* struct bdev_desc */
-	struct bdev_channel **channels; /* [reactor index], NULL = closed */
+	struct bdev_channel **channels; /* [reactor index], NULL = never open */
 	void *driver_data;
+	/* bdev.c's, on the control reactor. */
+	const void *claim;          /* who may open it; NULL = everybody */
+	struct deferred news;       /* tells the descs, then perhaps destroys */
+	uint32_t pending_events;    /* 1 << enum bdev_event */
+	struct bdev_removal *removal;
+	struct bdev_stats *stats_base;  /* what reset_stats() takes off */
 };
 
 /* Who uses a bdev. Embedded in the user. On the control reactor. */
@@ -88,18 +99,30 @@ struct bdev *bdev_find(struct bdev_registry *reg, const char *name);
 struct bdev *bdev_first(struct bdev_registry *reg);      /* by age */
 struct bdev *bdev_next(struct bdev *bdev);
 
-/* 0, -ENODEV or, while it is being removed, -EBUSY. */
+/*
+ * 0, -ENODEV, or -EBUSY: it is being removed, or another bdev sits on top of
+ * it.
+ */
 int bdev_open(struct bdev_registry *reg, const char *name,
 	      struct bdev_desc *desc,
 	      void (*event)(struct bdev_desc *desc, enum bdev_event event));
+/*
+ * The same for a bdev that is to sit on top of it: it becomes the property of
+ * @owner, and only who names @owner can open it, until the last one closes.
+ * -EBUSY also when somebody uses it.
+ */
+int bdev_open_claimed(struct bdev_registry *reg, const char *name,
+		      const void *owner, struct bdev_desc *desc,
+		      void (*event)(struct bdev_desc *desc,
+				    enum bdev_event event));
 /* All channels that the opener took have been put. */
 void bdev_close(struct bdev_desc *desc);
 bool bdev_in_use(const struct bdev *bdev);
 
 /*
- * Takes the name out of use at once, tells every desc (EVENT_REMOVE), and when
- * all are closed destroys it and calls @done (may be NULL). 0 or -EBUSY when
- * it is being removed already.
+ * Takes the name out of use at once, tells every desc (EVENT_REMOVE, from the
+ * loop), and when all are closed destroys it and calls rm->done (@rm and done
+ * may be NULL), from the loop. 0 or -EBUSY when it is being removed already.
  */
 struct bdev_removal {
 	void (*done)(struct bdev_removal *rm);
@@ -126,20 +149,36 @@ struct bdev_io {
 	int result;                 /* 0 or -errno */
 	bool allocated;             /* EXTENT */
 	uint64_t extent_len;        /* EXTENT: bytes from offset that are alike */
-	/* bdev.c's and the driver's, while pending. */
+	/* bdev.c's and the driver's, while pending. Until done() what the
+	 * caller set may stand for a part of it. */
 	struct bdev_channel *ch;
 	uint64_t start_ns;
 	uint64_t progress;          /* bytes done of a split or emulated I/O */
-	struct iovec part_iov[BDEV_IOV_MAX > 8 ? 8 : BDEV_IOV_MAX];
+	uint8_t step;               /* enum io_step */
+	struct {                    /* what the caller asked for */
+		enum bdev_op op;
+		bool fua;
+		unsigned int iovcnt;
+		uint64_t offset, len;
+		const struct iovec *iov;
+	} whole;
+	unsigned int iov_index;     /* where the next part begins */
+	size_t iov_offset;
+	struct iovec part_iov[BDEV_PART_IOVS];
 	struct op rop;
 	uint64_t driver[8];
 };
 
 /*
+ * An I/O above max_io or with more than BDEV_IOV_MAX iovecs is done in parts;
+ * then any BDEV_PART_IOVS neighbouring iovecs together hold at least a block
+ * (else -EINVAL).
+ *
  * Takes @io until it is done. BDEV_DONE: it is done already, io->result is set
  * and done() will not come. BDEV_PENDING: done() will come from the loop.
  * Errors of the medium: -EIO, -ENOSPC; -ENODEV: the medium is gone; -EROFS;
- * -EINVAL for a range outside the device (callers check; this is a net).
+ * -EINVAL for a range outside the device (callers check; this is a net);
+ * -ENOTSUP for an UNMAP without its cap.
  */
 enum bdev_status bdev_submit(struct bdev_channel *ch, struct bdev_io *io);
 
@@ -151,7 +190,8 @@ void bdev_channel_put(struct bdev_channel *ch);
 /*
  * The address of [offset, offset+len) of a device with BDEV_CAP_MAP, for
  * reading and writing, or NULL. Valid while the channel is held. Counts as I/O
- * for statistics when bdev_count() is called.
+ * for statistics when bdev_count() is called. Never register this memory with
+ * the kernel (fixed buffers): an unmap changes the pages behind it.
  */
 void *bdev_map(struct bdev_channel *ch, uint64_t offset, uint64_t len);
 void bdev_count(struct bdev_channel *ch, enum bdev_op op, uint64_t len);
@@ -192,6 +232,9 @@ int bdev_file_create(struct bdev_registry *reg, const struct bdev_common *c,
 		     const char *path, uint32_t block_size,
 		     struct bdev **ret, const char **ret_why);
 
-/* Sizes anew: null by number, file by looking. 0, -ENOTSUP or -errno. */
+/*
+ * Sizes anew: null by number, file by looking. 0, -ENOTSUP or -errno; by
+ * number a bdev in use does not shrink (-EBUSY).
+ */
 int bdev_resize(struct bdev *bdev, uint64_t nblocks);
 int bdev_rescan(struct bdev *bdev);

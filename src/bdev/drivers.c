@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bdev/driver.h"
+
+#include "bdev/drivers.h"
+
+const struct bdev_driver *const bdev_drivers[] = {
+	&bdev_malloc_driver,
+	&bdev_null_driver,
+	NULL,
+};
