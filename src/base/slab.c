@@ -7,22 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-
-/* Under ASan a free object is out of bounds for everybody. */
-#ifdef __SANITIZE_ADDRESS__
-#define SLAB_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_ASAN 1
-#endif
-#endif
-
-#ifdef SLAB_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(p, n)	  ((void)(p), (void)(n))
-#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
-#endif
+#include "base/poison.h"
 
 #define SLAB_ALIGN 64
 
@@ -55,7 +40,7 @@ int slab_init(struct slab *slab, size_t size, uint32_t count)
 	slab->size = step;
 	slab->count = count;
 	slab->nfree = count;
-	ASAN_POISON_MEMORY_REGION(slab->mem, bytes);
+	poison(slab->mem, bytes);
 	return 0;
 }
 
@@ -63,8 +48,7 @@ void slab_deinit(struct slab *slab)
 {
 	ASSERT(slab->nfree == slab->count);
 	if (slab->mem)
-		ASAN_UNPOISON_MEMORY_REGION(slab->mem,
-					    slab->size * slab->count);
+		unpoison(slab->mem, slab->size * slab->count);
 	free(slab->mem);
 	free(slab->free);
 	*slab = (struct slab){0};
@@ -77,7 +61,7 @@ void *slab_get(struct slab *slab)
 	if (slab->nfree == 0)
 		return NULL;
 	obj = slab->free[--slab->nfree];
-	ASAN_UNPOISON_MEMORY_REGION(obj, slab->size);
+	unpoison(obj, slab->size);
 	return obj;
 }
 
@@ -88,11 +72,7 @@ static bool is_out(const struct slab *slab, const uint8_t *obj)
 		return false;
 	if ((size_t)(obj - slab->mem) >= slab->size * slab->count)
 		return false;
-#ifdef SLAB_ASAN
-	if (__asan_address_is_poisoned(obj))
-		return false;
-#endif
-	return true;
+	return !poisoned(obj);
 }
 
 void slab_put(struct slab *slab, void *obj)
@@ -100,6 +80,6 @@ void slab_put(struct slab *slab, void *obj)
 	ASSERT(is_out(slab, obj));
 	DEBUG_ASSERT((size_t)((uint8_t *)obj - slab->mem) % slab->size == 0);
 
-	ASAN_POISON_MEMORY_REGION(obj, slab->size);
+	poison(obj, slab->size);
 	slab->free[slab->nfree++] = obj;
 }
