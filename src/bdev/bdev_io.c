@@ -149,6 +149,8 @@ static int check(const struct bdev *b, const struct bdev_io *io)
 		return -EROFS;
 	if (io->op == BDEV_UNMAP && !(b->caps & BDEV_CAP_UNMAP))
 		return -ENOTSUP;
+	if (io->op == BDEV_EXTENT && !in_range(b, io->offset, b->block_size))
+		return -EINVAL;
 	if (io->op == BDEV_READ || io->op == BDEV_WRITE)
 		ASSERT(io->len == 0 || (io->iov && io->iovcnt > 0));
 	return 0;
@@ -171,9 +173,10 @@ static uint64_t cut_part(struct bdev_io *io)
 
 	while (len < left && n < BDEV_PART_IOVS) {
 		const struct iovec *v = &io->whole.iov[i];
-		size_t take_len = MIN(v->iov_len - off, left - len);
+		size_t take_len;
 
 		ASSERT(i < io->whole.iovcnt);
+		take_len = MIN(v->iov_len - off, left - len);
 		if (take_len > 0) {
 			io->part_iov[n].iov_base = (char *)v->iov_base + off;
 			io->part_iov[n].iov_len = take_len;

@@ -4,5 +4,6 @@
 
 #include "bdev/driver.h"
 
+extern const struct bdev_driver bdev_file_driver;
 extern const struct bdev_driver bdev_malloc_driver;
 extern const struct bdev_driver bdev_null_driver;
