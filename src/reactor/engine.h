@@ -76,6 +76,7 @@ struct reactor_engine {
 	void (*stream_send)(struct stream *s, struct iovec *iov,
 			    unsigned int iovcnt);
 	void (*stream_recv_direct)(struct stream *s, void *dst, size_t len);
+	bool (*stream_recv_undirect)(struct stream *s);
 	void (*stream_pause)(struct stream *s);
 	void (*stream_resume)(struct stream *s);
 	void (*stream_close)(struct stream *s);
@@ -140,10 +141,6 @@ bool reactor_run_timers(struct reactor *r);
 
 /* When the next timer is due; UINT64_MAX when there is none. */
 uint64_t reactor_next_timer_ns(const struct reactor *r);
-
-/* The timers' part of reactor_init() and reactor_deinit(). */
-int reactor_timers_init(struct reactor *r);
-void reactor_timers_deinit(struct reactor *r);
 
 /* The end of an operation: result, no more OP_ACTIVE, done(). */
 static inline void op_complete(struct op *op, int32_t res)

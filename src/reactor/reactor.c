@@ -9,6 +9,7 @@
 #include "reactor/bufpool.h"
 #include "reactor/engine.h"
 #include "reactor/net.h"
+#include "reactor/timer_heap.h"
 
 /* Buffers per reactor when the user does not say: 2 MiB and 16 MiB. */
 #define SMALL_BUFS_DEFAULT 256
@@ -123,6 +124,70 @@ bool reactor_run_deferred(struct reactor *r)
 		}
 	}
 	return any;
+}
+
+/* ------------------------------------------------------------------------
+ * Timers.
+ */
+
+/* Timers that are due at almost the same time share a wake-up. */
+#define TIMER_STEP_NS 1000000u
+
+/* No timer is meant to outlast the program by more than this. */
+#define TIMER_DELAY_MAX_MS (UINT64_C(10) * 365 * 86400 * 1000)
+
+void timer_init(struct timer *t, void (*expired)(struct timer *t))
+{
+	*t = (struct timer){.expired = expired};
+}
+
+void timer_start(struct reactor *r, struct timer *t, uint64_t delay_ms)
+{
+	uint64_t due;
+	int rc;
+
+	delay_ms = MIN(delay_ms, TIMER_DELAY_MAX_MS);
+	/* By the clock, not by the start of this turn: never early. */
+	due = r->engine->clock_ns(r) + delay_ms * TIMER_STEP_NS;
+	t->due_ns = (due + TIMER_STEP_NS - 1) / TIMER_STEP_NS * TIMER_STEP_NS;
+	if (t->slot > 0) {
+		timer_heap_moved(r->timers, t);
+		return;
+	}
+	/* A few bytes per object that exists, so they are there. */
+	rc = timer_heap_insert(r->timers, t);
+	ASSERT(rc == 0);
+}
+
+void timer_stop(struct reactor *r, struct timer *t)
+{
+	timer_heap_remove(r->timers, t);
+}
+
+bool timer_running(const struct timer *t)
+{
+	return t->slot > 0;
+}
+
+bool reactor_run_timers(struct reactor *r)
+{
+	bool any = false;
+
+	/* A bound, for one that starts itself again with no delay. */
+	for (uint32_t left = r->timers->count; left > 0; left--) {
+		struct timer *t = timer_heap_pop(r->timers, r->now_ns);
+
+		if (!t)
+			break;
+		any = true;
+		t->expired(t);
+	}
+	return any;
+}
+
+uint64_t reactor_next_timer_ns(const struct reactor *r)
+{
+	return timer_heap_due(r->timers);
 }
 
 /* ------------------------------------------------------------------------
@@ -273,6 +338,14 @@ void stream_recv_direct(struct stream *s, void *dst, size_t len)
 	s->reactor->engine->stream_recv_direct(s, dst, len);
 }
 
+bool stream_recv_undirect(struct stream *s)
+{
+	ASSERT(s->flags & STREAM_ATTACHED);
+	if (s->flags & STREAM_CLOSED)
+		return false;
+	return s->reactor->engine->stream_recv_undirect(s);
+}
+
 void stream_pause(struct stream *s)
 {
 	ASSERT(s->flags & STREAM_ATTACHED);
@@ -339,14 +412,20 @@ int reactor_init(struct reactor *r, const struct reactor_engine *engine,
 	r->index = index;
 	r->cpu = cpu;
 	list_init(&r->deferred);
-	rc = reactor_timers_init(r);
-	if (rc)
+	r->timers = calloc(1, sizeof(*r->timers));
+	if (!r->timers)
+		return -ENOMEM;
+	rc = timer_heap_init(r->timers, TIMERS_DEFAULT);
+	if (rc) {
+		free(take(&r->timers));
 		return rc;
+	}
 	rc = bufpool_create(r, small_bufs ? small_bufs : SMALL_BUFS_DEFAULT,
 			    large_bufs ? large_bufs : LARGE_BUFS_DEFAULT,
 			    &r->bufpool);
 	if (rc) {
-		reactor_timers_deinit(r);
+		timer_heap_deinit(r->timers);
+		free(take(&r->timers));
 		return rc;
 	}
 	set->all[index] = r;
@@ -358,7 +437,8 @@ void reactor_deinit(struct reactor *r)
 	if (!r->engine)
 		return;
 	bufpool_destroy(take(&r->bufpool));
-	reactor_timers_deinit(r);
+	timer_heap_deinit(r->timers);
+	free(take(&r->timers));
 	r->set->all[r->index] = NULL;
 	r->engine = NULL;
 }

@@ -205,8 +205,9 @@ struct stream {
 };
 
 /*
- * Takes the connected, non-blocking socket @fd and begins to receive. The
- * stream may be one that was detached elsewhere (then @fd is its own).
+ * Takes the connected socket @fd and begins to receive. A new stream is all
+ * zeroes (one that was released is so again); it may also be one that was
+ * detached elsewhere (then @fd is its own).
  */
 void stream_attach(struct stream *s, struct reactor *r, int fd,
 		   const struct stream_ops *ops);
@@ -228,6 +229,14 @@ bool stream_sending(const struct stream *s);
  * and then data() goes on. data() must have taken all of its bytes.
  */
 void stream_recv_direct(struct stream *s, void *dst, size_t len);
+
+/*
+ * On second thoughts the rest of these bytes is wanted through data(). True:
+ * from now on, and the destination is the caller's again. False: a receive into
+ * it is under way; direct() will come once more, perhaps with @len 0, and with
+ * that the destination is the caller's. (Or, after stream_close(), released().)
+ */
+bool stream_recv_undirect(struct stream *s);
 
 /* Stops and restarts delivery. Both idempotent. */
 void stream_pause(struct stream *s);
