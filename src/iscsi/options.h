@@ -31,3 +31,7 @@ struct iscsi_options {
 };
 
 void iscsi_options_default(struct iscsi_options *o);
+
+/* Ranges, and what must fit together. 0 or -EINVAL; @ret_why (may be NULL)
+ * says what is wrong. */
+int iscsi_options_check(const struct iscsi_options *o, const char **ret_why);
