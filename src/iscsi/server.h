@@ -16,7 +16,7 @@ struct iscsi_server;
 
 int iscsi_server_create(struct reactors *set, struct targets *targets,
 			struct iscsi_server **ret);
-void iscsi_server_destroy(struct iscsi_server *s);   /* after shutdown */
+void iscsi_server_destroy(struct iscsi_server *s); /* after shutdown */
 
 /* May be changed while running: for new sessions. */
 struct iscsi_options *iscsi_server_options(struct iscsi_server *s);
@@ -29,8 +29,8 @@ void iscsi_server_unlisten(struct iscsi_server *s, struct portal_group *pg);
 
 /* Something asked of many sessions, which ends when all have done it. */
 struct iscsi_request {
-	void (*done)(struct iscsi_request *req);    /* control reactor */
-	uint32_t left;                              /* the server's */
+	void (*done)(struct iscsi_request *req); /* control reactor */
+	uint32_t left;				 /* the server's */
 	struct list link;
 	struct target_node *node;
 };
@@ -60,14 +60,14 @@ void iscsi_server_shutdown(struct iscsi_server *s, uint32_t timeout_ms,
 struct iscsi_conn_info {
 	uint32_t id;
 	uint16_t cid;
-	uint16_t tsih;                  /* 65535: none yet */
-	const char *state;              /* running, exiting */
-	const char *login_phase;        /* SPDK's words */
+	uint16_t tsih;		 /* 65535: none yet */
+	const char *state;	 /* running, exiting */
+	const char *login_phase; /* SPDK's words */
 	char initiator_addr[ADDR_TEXT_MAX];
 	char target_addr[ADDR_TEXT_MAX];
-	const char *target_node_name;   /* full; "" in discovery */
+	const char *target_node_name; /* full; "" in discovery */
 	const char *initiator_name;
-	uint32_t reactor;               /* index */
+	uint32_t reactor; /* index */
 	uint32_t cpu;
 };
 /* Calls @fn for each connection. */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/bytes.h"
+#include "iscsi/conn.h"
+
+/* Logout (RFC 7143, 11.14, 11.15). */
+
+static void logout_sent(struct conn *c, struct control_pdu *pdu, int error)
+{
+	struct session *s = c->session;
+
+	if (error)
+		return;
+	if (c->logout_session)
+		session_close(s, CLOSE_LOGOUT);
+	else
+		conn_close(c, CLOSE_LOGOUT);
+}
+
+static bool has_cid(const struct session *s, uint16_t cid)
+{
+	struct conn *c;
+
+	list_for_each(c, &s->conns, link)
+		if (c->cid == cid)
+			return true;
+	return false;
+}
+
+void logout_request(struct conn *c)
+{
+	const uint8_t *bhs = c->rx.bhs;
+	struct session *s = c->session;
+	uint8_t reason = bhs[BHS_FLAGS] & 0x7f;
+	uint16_t cid = load_be16(bhs + BHS_TTT);
+	uint8_t response = LOGOUT_RSP_OK;
+	struct control_pdu *pdu;
+	bool ends = true;
+
+	if (reason > LOGOUT_RECOVERY ||
+	    (s->discovery && reason != LOGOUT_CLOSE_SESSION)) {
+		conn_send_reject(c, REJECT_INVALID_FIELD, bhs);
+		return;
+	}
+	c->logout_session = reason == LOGOUT_CLOSE_SESSION;
+	if (reason == LOGOUT_RECOVERY) {
+		/* Of ErrorRecoveryLevel 2 only. */
+		response = LOGOUT_RSP_NO_RECOVERY;
+		ends = false;
+	} else if (reason == LOGOUT_CLOSE_CONNECTION && !has_cid(s, cid)) {
+		response = LOGOUT_RSP_NO_CID;
+		ends = false;
+	}
+	pdu = control_pdu_new(ISCSI_LOGOUT_RESPONSE, FLAG_FINAL, 0);
+	if (pdu) {
+		pdu->bhs[BHS_RESPONSE] = response;
+		memcpy(pdu->bhs + BHS_ITT, bhs + BHS_ITT, 4);
+		if (ends) {
+			pdu->sent = logout_sent;
+			c->state = CONN_LOGOUT;
+		}
+	}
+	control_pdu_queue(c, pdu);
+}
