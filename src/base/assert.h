@@ -7,10 +7,10 @@
 
 #include "base/macros.h"
 
-#define ASSERT(expr)                                                           \
-	do {                                                                   \
-		if (unlikely(!(expr)))                                         \
-			assert_failed(#expr, __FILE__, __LINE__, __func__);    \
+#define ASSERT(expr)                                                        \
+	do {                                                                \
+		if (unlikely(!(expr)))                                      \
+			assert_failed(#expr, __FILE__, __LINE__, __func__); \
 	} while (0)
 
 /* For checks too dear for the data path of a release build. */

@@ -11,19 +11,19 @@
 #include <stdint.h>
 
 struct buf {
-	uint8_t *data;      /* owned; NULL while empty */
-	size_t len;         /* bytes in use */
-	size_t cap;         /* bytes allocated */
-	size_t max;         /* @len never passes this */
-	bool failed;        /* an append was refused */
+	uint8_t *data; /* owned; NULL while empty */
+	size_t len;    /* bytes in use */
+	size_t cap;    /* bytes allocated */
+	size_t max;    /* @len never passes this */
+	bool failed;   /* an append was refused */
 };
 
 void buf_init(struct buf *b, size_t max_bytes);
-void buf_deinit(struct buf *b);     /* frees; takes a zeroed one too */
-void buf_reset(struct buf *b);      /* empty and not failed; memory is kept */
+void buf_deinit(struct buf *b); /* frees; takes a zeroed one too */
+void buf_reset(struct buf *b);	/* empty and not failed; memory is kept */
 
 void buf_append(struct buf *b, const void *data, size_t len);
-void buf_append_str(struct buf *b, const char *s);      /* without the NUL */
+void buf_append_str(struct buf *b, const char *s); /* without the NUL */
 void buf_append_byte(struct buf *b, uint8_t byte);
 void buf_append_zeroes(struct buf *b, size_t len);
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -13,7 +13,10 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
+#define LIST_INIT(name)          \
+	{                        \
+		&(name), &(name) \
+	}
 
 static inline void list_init(struct list *l)
 {
@@ -82,17 +85,16 @@ static inline void list_splice_back(struct list *to, struct list *from)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 
-#define list_first(l, type, member) list_entry((l)->next, type, member)
+#define list_first(l, type, member)    list_entry((l)->next, type, member)
 
-#define list_for_each(pos, l, member)                                          \
-	for (pos = list_entry((l)->next, __typeof__(*pos), member);            \
-	     &pos->member != (l);                                              \
+#define list_for_each(pos, l, member)                               \
+	for (pos = list_entry((l)->next, __typeof__(*pos), member); \
+	     &pos->member != (l);                                   \
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
 /* The current node may be removed and freed; its neighbour may not. */
-#define list_for_each_safe(pos, tmp, l, member)                                \
-	for (pos = list_entry((l)->next, __typeof__(*pos), member),            \
-	    tmp = list_entry(pos->member.next, __typeof__(*pos), member);      \
-	     &pos->member != (l);                                              \
-	     pos = tmp,                                                        \
+#define list_for_each_safe(pos, tmp, l, member)                           \
+	for (pos = list_entry((l)->next, __typeof__(*pos), member),       \
+	    tmp = list_entry(pos->member.next, __typeof__(*pos), member); \
+	     &pos->member != (l); pos = tmp,                              \
 	    tmp = list_entry(tmp->member.next, __typeof__(*tmp), member))

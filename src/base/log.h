@@ -35,7 +35,7 @@ enum log_flag {
 
 void log_set_print_level(enum log_level level); /* default NOTICE */
 enum log_level log_get_print_level(void);
-void log_set_level(enum log_level level);       /* to syslog; default NOTICE */
+void log_set_level(enum log_level level); /* to syslog; default NOTICE */
 enum log_level log_get_level(void);
 
 /* "ERROR", ... in any case. 0 or -EINVAL. */
@@ -57,15 +57,15 @@ bool log_enabled(enum log_level level);
 #define log_error(...)	 log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_notice(...)	 log_write(LOG_LEVEL_NOTICE, __VA_ARGS__)
-#define log_info(...)                                                          \
-	do {                                                                   \
-		if (log_enabled(LOG_LEVEL_INFO))                               \
-			log_write(LOG_LEVEL_INFO, __VA_ARGS__);                \
+#define log_info(...)                                           \
+	do {                                                    \
+		if (log_enabled(LOG_LEVEL_INFO))                \
+			log_write(LOG_LEVEL_INFO, __VA_ARGS__); \
 	} while (0)
-#define log_debug(flag, ...)                                                   \
-	do {                                                                   \
-		if (unlikely(log_flag_get(flag)))                              \
-			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__);               \
+#define log_debug(flag, ...)                                     \
+	do {                                                     \
+		if (unlikely(log_flag_get(flag)))                \
+			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
 	} while (0)
 
 /*

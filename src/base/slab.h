@@ -9,11 +9,11 @@
 #include <stdint.h>
 
 struct slab {
-	uint8_t *mem;       /* @count objects of @size bytes */
-	void **free;        /* stack of the free ones */
+	uint8_t *mem; /* @count objects of @size bytes */
+	void **free;  /* stack of the free ones */
 	uint32_t count;
 	uint32_t nfree;
-	size_t size;        /* bytes between two objects, a multiple of 64 */
+	size_t size; /* bytes between two objects, a multiple of 64 */
 };
 
 /*

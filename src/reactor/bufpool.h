@@ -12,8 +12,8 @@
 
 #include "base/list.h"
 
-#define BUF_SMALL 8192u      /* bytes */
-#define BUF_LARGE 131072u    /* bytes */
+#define BUF_SMALL 8192u	  /* bytes */
+#define BUF_LARGE 131072u /* bytes */
 #define BUF_ALIGN 4096u
 
 /* Per reactor, when the user does not say: 32 and 64 MiB of address space;
@@ -37,7 +37,7 @@ struct buf_waiter {
 
 int bufpool_create(struct reactor *r, size_t nsmall, size_t nlarge,
 		   struct bufpool **ret_pool);
-void bufpool_destroy(struct bufpool *pool);    /* all buffers are back */
+void bufpool_destroy(struct bufpool *pool); /* all buffers are back */
 
 /*
  * Fills @iov with buffers of together @len bytes: one small buffer when that

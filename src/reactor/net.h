@@ -16,8 +16,8 @@ struct stream;
  * @host: an IPv4 or IPv6 literal (the latter with or without brackets), or
  * "*" (0.0.0.0) and "[*]" (::); @port: 1..65535 as text. No names. 0, -EINVAL.
  */
-int addr_parse(const char *host, const char *port,
-	       struct sockaddr_storage *ret, socklen_t *ret_len);
+int addr_parse(const char *host, const char *port, struct sockaddr_storage *ret,
+	       socklen_t *ret_len);
 
 /* "a.b.c.d" or "[v6]" when @brackets, without port. */
 void addr_host(const struct sockaddr_storage *a, bool brackets, char *text,
@@ -25,7 +25,7 @@ void addr_host(const struct sockaddr_storage *a, bool brackets, char *text,
 uint16_t addr_port(const struct sockaddr_storage *a);
 bool addr_is_wildcard(const struct sockaddr_storage *a);
 bool addr_equal(const struct sockaddr_storage *a,
-		const struct sockaddr_storage *b);   /* with port */
+		const struct sockaddr_storage *b); /* with port */
 
 /*
  * Is @a inside @netmask: "ANY", a.b.c.d, a.b.c.d/len (1..32), [v6] or
