@@ -190,6 +190,18 @@ static int uring_create(struct uring_set *us, const struct reactor_options *opt,
 	return rc;
 }
 
+/* liburing 2.3 declares io_uring_enable_rings() but does not export it. */
+static int uring_enable(struct uring *u)
+{
+	int rc;
+
+	rc = io_uring_register((unsigned int)u->ring.ring_fd,
+			       IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (rc >= 0)
+		u->enabled = true;
+	return rc;
+}
+
 static void uring_run_one(struct uring *u)
 {
 	int rc = u->pin ? core_pin(u->r.cpu) : 0;
@@ -198,9 +210,8 @@ static void uring_run_one(struct uring *u)
 		log_warning("reactor: cannot bind to CPU %u: %s", u->r.cpu,
 			    strerror(-rc));
 	if (!u->enabled) {
-		rc = io_uring_enable_rings(&u->ring);
+		rc = uring_enable(u);
 		ASSERT(rc == 0);
-		u->enabled = true;
 	}
 	/* Saves a look-up per system call; does without if it must. */
 	(void)io_uring_register_ring_fd(&u->ring);
