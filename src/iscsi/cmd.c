@@ -135,7 +135,8 @@ static void task_aborted(struct scsi_task *task)
 	if (cmd->receiving) {
 		/* The kernel may be writing into the buffers. */
 		if (cmd->direct) {
-			timer_start(c->core->reactor, &c->abort_timer, 5000);
+			timer_start(c->core->reactor, &c->abort_timer,
+				    ABORT_MS_MAX);
 			return;
 		}
 		pdu_rx_displace(&c->rx);
@@ -509,6 +510,13 @@ static void build_data_in(struct conn *c, struct cmd *cmd, struct tx_batch *b,
 	store_be32(bhs + BHS_BUFFER_OFFSET, cmd->in_sent);
 	tx_end(c, b, task->iov, task->iovcnt, cmd->in_sent, len);
 	cmd->in_sent += len;
+}
+
+/* How many iovecs the data of its next PDU can take: sense and its length, or
+ * all the pieces that the data lies in. */
+unsigned int cmd_iovs(const struct cmd *cmd)
+{
+	return cmd->in_sent < cmd->in_len ? MAX(cmd->task.iovcnt, 2u) : 2;
 }
 
 /* The next PDU of a command's response. */

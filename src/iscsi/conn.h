@@ -32,6 +32,8 @@
 #define IMMEDIATE_MAX	     32u	/* immediate commands of a session */
 #define HELD_BYTES_MAX	     (4u << 20) /* of commands that came out of order */
 #define DIRECT_RECV_MIN	     32768u /* a payload worth a receive of its own */
+#define LOGOUT_MS_MAX	      5000u /* for a response to get out */
+#define ABORT_MS_MAX	      5000u /* for an aborted payload to end */
 #define CMD_HASH_SIZE	     64u
 #define CMDS_PER_CORE	     16384u
 #define BATCHES_PER_CORE     4096u
@@ -326,6 +328,7 @@ void conn_send_async(struct conn *c, enum iscsi_async_event event, uint16_t p1,
 /* ---- cmd.c: SCSI Command, responses; data_out.c: Data-Out and R2T. */
 void cmd_header(struct conn *c);
 void cmd_payload(struct conn *c, bool digest_bad);
+unsigned int cmd_iovs(const struct cmd *cmd);
 void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last);
 struct cmd *cmd_find(struct session *s, uint32_t itt);
 void cmd_complete(struct cmd *cmd);

@@ -16,6 +16,12 @@ static void logout_sent(struct conn *c, struct control_pdu *pdu, int error)
 		conn_close(c, CLOSE_LOGOUT);
 }
 
+/* The response does not get out. */
+static void logout_expired(struct timer *t)
+{
+	conn_close(container_of(t, struct conn, timer), CLOSE_LOGOUT);
+}
+
 static bool has_cid(const struct session *s, uint16_t cid)
 {
 	struct conn *c;
@@ -57,6 +63,10 @@ void logout_request(struct conn *c)
 		if (ends) {
 			pdu->sent = logout_sent;
 			c->state = CONN_LOGOUT;
+			timer_stop(c->core->reactor, &c->timer);
+			timer_init(&c->timer, logout_expired);
+			timer_start(c->core->reactor, &c->timer,
+				    LOGOUT_MS_MAX);
 		}
 	}
 	control_pdu_queue(c, pdu);

@@ -82,6 +82,9 @@ static void nop_expired(struct timer *t)
 	uint64_t now_ns = reactor_now_ns(c->core->reactor);
 	uint64_t ms;
 
+	/* It is we who do not listen. */
+	if (c->paused_buffers)
+		c->last_rx_ns = now_ns;
 	if (c->nop_sent_ns) {
 		/* Any PDU is a sign of life, but only while data moves. */
 		ms = s->nop_timeout_s == 0

@@ -192,8 +192,7 @@ static bool build(struct conn *c, struct tx_item *item, struct tx_batch *b,
 	case TX_COMMAND: {
 		struct cmd *cmd = container_of(item, struct cmd, tx);
 
-		/* One Data-In can lie in as many pieces as the task has. */
-		if (!tx_room(b, cmd->task.iovcnt))
+		if (!tx_room(b, cmd_iovs(cmd)))
 			return false;
 		cmd_build(cmd, b, ret_last);
 		return true;
