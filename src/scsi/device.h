@@ -41,9 +41,7 @@ struct lun_options {
 struct scsi_change {
 	void (*done)(struct scsi_change *change);
 	int result;                 /* 0 or -errno */
-	struct fanout fanout;       /* the rest is the scsi layer's */
-	void *priv[6];
-	uint32_t lun_id;
+	uint32_t lun_id;            /* the LUN that was added */
 };
 
 /* @name: the target's iSCSI name; it stays valid while the device lives. */

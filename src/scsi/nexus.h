@@ -16,6 +16,7 @@
 
 struct scsi_device;
 struct scsi_task;
+struct device_view;
 
 /* RFC 7143, 3: "name,i,0x" and 12 hex digits; "name,t,0x" and 4. */
 #define SCSI_PORT_NAME_MAX (ISCSI_NAME_MAX + 18)
@@ -29,8 +30,9 @@ struct scsi_nexus {
 	uint16_t tpgt;                          /* target portal group tag */
 	/* The device server's. */
 	struct list link;                       /* device view's nexuses */
+	struct device_view *dv;                 /* the device on this core */
 	uint32_t ua[SCSI_LUNS_MAX];             /* pending, as bits (ua.h) */
-	bool aen[1];                            /* reserved for event reports */
+	bool cleared;                           /* CLEAR TASK SET, in passing */
 };
 
 /* On the nexus' reactor. Sets the POWER ON unit attentions. */

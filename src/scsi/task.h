@@ -28,6 +28,7 @@
 #include "bdev/bdev.h"
 #include "reactor/bufpool.h"
 #include "scsi/nexus.h"
+#include "scsi/ua.h"
 
 #define SCSI_CDB_MAX   260    /* SPC-4, 4.2.3: variable length CDBs */
 #define SCSI_SENSE_MAX 252    /* SPC-4, 4.5: sense data */
@@ -57,6 +58,10 @@ enum scsi_attr {                /* SAM-5, 8.6; RFC 7143, 11.3.1 coding */
 enum scsi_step { SCSI_DONE, SCSI_PENDING, SCSI_WANT_DATA };
 
 struct scsi_task;
+struct scsi_cmd;
+struct lun_view;
+struct lun_state;
+struct sweep;
 
 struct scsi_task_ops {
 	/* The task that was SCSI_PENDING has its status, or is `aborted`
@@ -67,7 +72,8 @@ struct scsi_task_ops {
 	/* The task was aborted while it was the transport's turn (between
 	 * SCSI_WANT_DATA and scsi_task_execute()): release it as soon as no
 	 * receive into its buffers is under way. task->status is TASK ABORTED
-	 * when one must be sent (SPC-4, TAS), else nothing is sent. */
+	 * when one must be sent (SPC-4, TAS; or the logical unit is leaving),
+	 * else nothing is sent. Comes from the loop. */
 	void (*aborted)(struct scsi_task *task);
 };
 
@@ -117,13 +123,24 @@ struct scsi_task {
 	struct list link;           /* view->tasks */
 	uint64_t lba;
 	uint32_t nblocks;
-	bool own_buffers;           /* iov came from the pool */
+	uint64_t seq;               /* order of arrival on this core */
+	bool own_buffers;           /* iov_many came from the pool */
 	bool mapped;                /* iov is the medium itself */
+	bool wants_data;            /* SCSI_WANT_DATA was returned */
+	bool write_through;         /* FUA, or the write cache is off */
+	bool locked;                /* holds an extent lock */
+	uint32_t buf_len;           /* bytes had from the pool */
 	struct buf_waiter waiter;
 	enum scsi_step (*resume)(struct scsi_task *task);
 	uint64_t scratch[8];        /* a command's own, between its steps */
+	struct mail mail;           /* to the home reactor and back */
+	bool (*home)(struct scsi_task *task, struct lun_state *state,
+		     enum ua_bit *ret_ua);
 	struct bdev_io io;
-	struct iovec iov_many[SCSI_IOV_MAX];
+	union {
+		struct iovec iov_many[SCSI_IOV_MAX];
+		uint8_t small[SCSI_IOV_MAX * sizeof(struct iovec)];
+	};
 	uint8_t sense[SCSI_SENSE_MAX];
 };
 
@@ -186,9 +203,10 @@ struct scsi_tmf {
 	enum scsi_tmf_response response;
 	uint32_t additional;        /* QUERY ASYNC EVENT: 3 bytes of response */
 	/* ---- The device server's. */
-	struct fanout fanout;
-	uint32_t waiting;
-	struct list link;
-	void *priv[4];
+	struct list link;           /* core's, until done */
+	struct sweep *sweep;
+	struct lun_view *view;
+	uint64_t seq;               /* older tasks are meant */
+	bool started;
 };
 void scsi_tmf_start(struct scsi_tmf *tmf);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Changes of what is common to all views of a logical unit. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "scsi/lun.h"
+#include "scsi/task.h"
+#include "scsi/ua.h"
+
+/*
+ * On the home reactor: changes @state; true when it did, and then @ret_ua is
+ * what the other nexuses are told (UA_COUNT: nothing). The task's memory may be
+ * read and its scratch written: its own core leaves it alone meanwhile.
+ */
+typedef bool home_fn(struct scsi_task *t, struct lun_state *state,
+		     enum ua_bit *ret_ua);
+
+/* Returns SCSI_PENDING; @resume runs when every core has the new state. */
+enum scsi_step home_change(struct scsi_task *t, home_fn *fn,
+			   enum scsi_step (*resume)(struct scsi_task *t));
+
+int home_init(struct lun *lun, struct reactors *set);
