@@ -419,6 +419,7 @@ static const struct reactor_engine sim_engine = {
 	.stream_detach = sim_stream_detach,
 	.stream_send = sim_stream_send,
 	.stream_recv_direct = sim_stream_recv_direct,
+	.stream_recv_undirect = sim_stream_recv_undirect,
 	.stream_pause = sim_stream_pause,
 	.stream_resume = sim_stream_resume,
 	.stream_close = sim_stream_close,

@@ -21,6 +21,9 @@
 /* What used-up receive memory is filled with: nobody may look there. */
 #define SIM_POISON 0xdb
 
+/* stream->flags: an undirect has to end by another direct(). */
+#define SF_UNDIRECT 0x10000u
+
 /* Bytes in order; the front is taken off. */
 struct queue {
 	uint8_t *data;
@@ -111,7 +114,7 @@ static bool can_receive(const struct sim_peer *p)
 	if (!s || s->flags & (STREAM_PAUSED | STREAM_ENDED | STREAM_CLOSED |
 			      STREAM_DETACHED))
 		return false;
-	return p->in.len > 0 || p->fin || p->rst;
+	return p->in.len > 0 || p->fin || p->rst || s->flags & SF_UNDIRECT;
 }
 
 static void kick_rx(struct sim_peer *p)
@@ -132,11 +135,20 @@ static void receive_direct(struct sim_peer *p, struct stream *s)
 {
 	size_t n = MIN(p->in.len, s->direct_len);
 
-	n = piece(p, n, 0, p->sim->opt.short_recv);
-	memcpy(s->direct, p->in.data + p->in.head, n);
+	if (s->flags & SF_UNDIRECT)
+		n = sim_rand_below(p->sim, n + 1);
+	else
+		n = piece(p, n, 0, p->sim->opt.short_recv);
+	if (n > 0)
+		memcpy(s->direct, p->in.data + p->in.head, n);
 	queue_drop(&p->in, n);
 	s->direct += n;
 	s->direct_len -= n;
+	if (s->flags & SF_UNDIRECT || s->direct_len == 0) {
+		s->direct = NULL;
+		s->direct_len = 0;
+	}
+	s->flags &= ~SF_UNDIRECT;
 	sim_trace(p->sim, n);
 	s->flags |= STREAM_IN_DATA;
 	s->ops->direct(s, n);
@@ -175,7 +187,7 @@ static void run_rx(struct sim *sim, struct sim_event *ev)
 
 	(void)sim;
 	ASSERT(can_receive(p));
-	if (p->in.len > 0 && s->direct_len > 0) {
+	if (s->flags & SF_UNDIRECT || (p->in.len > 0 && s->direct_len > 0)) {
 		receive_direct(p, s);
 	} else if (p->in.len > 0) {
 		receive_data(p, s);
@@ -394,6 +406,24 @@ void sim_stream_recv_direct(struct stream *s, void *dst, size_t len)
 	ASSERT(s->ops->direct);
 	s->direct = dst;
 	s->direct_len = len;
+}
+
+bool sim_stream_recv_undirect(struct stream *s)
+{
+	struct sim_peer *p = peer_of(s);
+
+	if (s->flags & SF_UNDIRECT)
+		return false;
+	if (s->direct_len > 0 &&
+	    !(s->flags & (STREAM_ENDED | STREAM_IN_DATA)) &&
+	    sim_chance(p->sim, 500)) {
+		s->flags |= SF_UNDIRECT;
+		kick_rx(p);
+		return false;
+	}
+	s->direct = NULL;
+	s->direct_len = 0;
+	return true;
 }
 
 void sim_stream_pause(struct stream *s)

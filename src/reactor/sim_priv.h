@@ -117,6 +117,7 @@ void sim_stream_attach(struct stream *s, struct reactor *r, int fd,
 void sim_stream_detach(struct stream *s, void (*detached)(struct stream *s));
 void sim_stream_send(struct stream *s, struct iovec *iov, unsigned int iovcnt);
 void sim_stream_recv_direct(struct stream *s, void *dst, size_t len);
+bool sim_stream_recv_undirect(struct stream *s);
 void sim_stream_pause(struct stream *s);
 void sim_stream_resume(struct stream *s);
 void sim_stream_close(struct stream *s);
