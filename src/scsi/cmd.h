@@ -56,15 +56,15 @@ struct scsi_cmd {
 
 /* The row for the CDB; NULL when there is none, with the opcode's group in
  * @ret_sa true when it is the service action that is unknown. */
-const struct scsi_cmd *cmd_find(const uint8_t *cdb, bool *ret_sa);
+const struct scsi_cmd *command_find(const uint8_t *cdb, bool *ret_sa);
 /* By opcode: a command, a group (subs) or NULL. */
-const struct scsi_cmd *cmd_by_opcode(uint8_t opcode);
-const struct scsi_cmd *cmd_by_action(uint8_t opcode, uint16_t sa);
+const struct scsi_cmd *command_by_opcode(uint8_t opcode);
+const struct scsi_cmd *command_by_action(uint8_t opcode, uint16_t sa);
 /* The place of the first bit that may not be set; false when all is well. */
-bool cmd_bad_bit(const struct scsi_cmd *cmd, const uint8_t *cdb,
+bool command_bad_bit(const struct scsi_cmd *cmd, const uint8_t *cdb,
 		 uint16_t *ret_byte, uint8_t *ret_bit);
 /* The CDB usage map of SPC-4, 6.35.3: @cmd->len bytes. */
-void cmd_usage(const struct scsi_cmd *cmd, uint8_t opcode, uint8_t *map);
+void command_usage(const struct scsi_cmd *cmd, uint8_t opcode, uint8_t *map);
 
 /* clang-format off */
 /* rw.c */

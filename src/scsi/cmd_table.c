@@ -114,14 +114,14 @@ static const struct scsi_cmd commands[256] = {
 };
 /* clang-format on */
 
-const struct scsi_cmd *cmd_by_opcode(uint8_t opcode)
+const struct scsi_cmd *command_by_opcode(uint8_t opcode)
 {
 	const struct scsi_cmd *cmd = &commands[opcode];
 
 	return cmd->start != NULL || cmd->subs != NULL ? cmd : NULL;
 }
 
-const struct scsi_cmd *cmd_by_action(uint8_t opcode, uint16_t sa)
+const struct scsi_cmd *command_by_action(uint8_t opcode, uint16_t sa)
 {
 	const struct scsi_cmd *group = &commands[opcode];
 
@@ -132,7 +132,7 @@ const struct scsi_cmd *cmd_by_action(uint8_t opcode, uint16_t sa)
 	return NULL;
 }
 
-const struct scsi_cmd *cmd_find(const uint8_t *cdb, bool *ret_sa)
+const struct scsi_cmd *command_find(const uint8_t *cdb, bool *ret_sa)
 {
 	const struct scsi_cmd *cmd = &commands[cdb[0]];
 
@@ -142,8 +142,8 @@ const struct scsi_cmd *cmd_find(const uint8_t *cdb, bool *ret_sa)
 		return NULL;
 	*ret_sa = true;
 	if (cmd->subs->flags & CMD_SA32)
-		return cmd_by_action(cdb[0], load_be16(cdb + 8));
-	return cmd_by_action(cdb[0], cdb[1] & 0x1f);
+		return command_by_action(cdb[0], load_be16(cdb + 8));
+	return command_by_action(cdb[0], cdb[1] & 0x1f);
 }
 
 static uint64_t load_raw(const uint8_t *p)
@@ -154,8 +154,8 @@ static uint64_t load_raw(const uint8_t *p)
 	return v;
 }
 
-bool cmd_bad_bit(const struct scsi_cmd *cmd, const uint8_t *cdb,
-		 uint16_t *ret_byte, uint8_t *ret_bit)
+bool command_bad_bit(const struct scsi_cmd *cmd, const uint8_t *cdb,
+		     uint16_t *ret_byte, uint8_t *ret_bit)
 {
 	const uint8_t *usage = cmd->usage;
 	uint64_t bad = (load_raw(cdb) & ~load_raw(usage)) |
@@ -180,7 +180,7 @@ bool cmd_bad_bit(const struct scsi_cmd *cmd, const uint8_t *cdb,
 	return false;
 }
 
-void cmd_usage(const struct scsi_cmd *cmd, uint8_t opcode, uint8_t *map)
+void command_usage(const struct scsi_cmd *cmd, uint8_t opcode, uint8_t *map)
 {
 	memcpy(map, cmd->usage, cmd->len);
 	map[0] = opcode;

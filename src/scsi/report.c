@@ -89,7 +89,7 @@ static enum scsi_step report_all(struct scsi_task *t)
 	if (data == NULL)
 		return SCSI_PENDING;
 	for (unsigned int op = 0; op < 256; op++) {
-		const struct scsi_cmd *cmd = cmd_by_opcode((uint8_t)op);
+		const struct scsi_cmd *cmd = command_by_opcode((uint8_t)op);
 
 		if (cmd == NULL)
 			continue;
@@ -117,7 +117,7 @@ static enum scsi_step report_one(struct scsi_task *t,
 	}
 	data[1] = (uint8_t)(SUPPORT_AS_STANDARD | (rctd ? 0x80 : 0));
 	store_be16(data + 2, cmd->len);
-	cmd_usage(cmd, t->cdb[3], data + 4);
+	command_usage(cmd, t->cdb[3], data + 4);
 	len += cmd->len;
 	if (rctd)
 		len += put_timeouts(data + len);
@@ -128,7 +128,7 @@ enum scsi_step cmd_report_opcodes(struct scsi_task *t)
 {
 	uint8_t opcode = t->cdb[3];
 	uint16_t sa = load_be16(t->cdb + 4);
-	const struct scsi_cmd *cmd = cmd_by_opcode(opcode);
+	const struct scsi_cmd *cmd = command_by_opcode(opcode);
 	bool group = cmd != NULL && cmd->subs != NULL;
 
 	switch (t->cdb[2] & 0x07) {
@@ -141,10 +141,11 @@ enum scsi_step cmd_report_opcodes(struct scsi_task *t)
 	case RSOC_ACTION: /* only for one with service actions */
 		if (cmd != NULL && !group)
 			return sense_cdb(t, 2, 2);
-		return report_one(t, group ? cmd_by_action(opcode, sa) : NULL);
+		return report_one(t,
+				  group ? command_by_action(opcode, sa) : NULL);
 	case RSOC_EITHER:
 		if (group)
-			return report_one(t, cmd_by_action(opcode, sa));
+			return report_one(t, command_by_action(opcode, sa));
 		return report_one(t, sa == 0 ? cmd : NULL);
 	default:
 		return sense_cdb(t, 2, 2);

@@ -245,7 +245,7 @@ static enum scsi_step check_cdb(struct scsi_task *t, const struct scsi_cmd *cmd)
 		if (t->cdb_len < cmd->len || t->cdb[7] != cmd->len - 8)
 			return sense_cdb(t, 7, SENSE_NO_BIT);
 	}
-	if (unlikely(cmd_bad_bit(cmd, t->cdb, &byte, &bit)))
+	if (unlikely(command_bad_bit(cmd, t->cdb, &byte, &bit)))
 		return sense_cdb(t, byte, bit);
 	return SCSI_PENDING;
 }
@@ -280,7 +280,7 @@ enum scsi_step scsi_task_start(struct scsi_task *t)
 	bool bad_sa = false;
 
 	reset(t);
-	cmd = cmd_find(t->cdb, &bad_sa);
+	cmd = command_find(t->cdb, &bad_sa);
 	t->cmd = cmd;
 	t->view = device_view_lun(dv, t->lun, &lun_id);
 	t->seq = ++dv->core->seq;
