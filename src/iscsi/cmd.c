@@ -14,7 +14,7 @@ static unsigned int hash_of(uint32_t itt)
 	return (itt ^ itt >> 8 ^ itt >> 16) & (CMD_HASH_SIZE - 1);
 }
 
-struct cmd *cmd_find(struct session *s, uint32_t itt)
+struct cmd *session_find_cmd(struct session *s, uint32_t itt)
 {
 	struct cmd *cmd = s->hash[hash_of(itt)];
 
@@ -224,7 +224,7 @@ static enum reject_reason command_fault(struct conn *c)
 
 	if (itt == RESERVED_TAG)
 		return REJECT_INVALID_FIELD;
-	if (cmd_find(c->session, itt))
+	if (session_find_cmd(c->session, itt))
 		return REJECT_TASK_IN_PROGRESS;
 	/* 11.3.1: F is 0 only when unsolicited Data-Out follows. */
 	if (!(bhs[BHS_FLAGS] & (FLAG_FINAL | CMD_FLAG_WRITE)))

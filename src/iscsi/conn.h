@@ -32,8 +32,8 @@
 #define IMMEDIATE_MAX	     32u	/* immediate commands of a session */
 #define HELD_BYTES_MAX	     (4u << 20) /* of commands that came out of order */
 #define DIRECT_RECV_MIN	     32768u /* a payload worth a receive of its own */
-#define LOGOUT_MS_MAX	      5000u /* for a response to get out */
-#define ABORT_MS_MAX	      5000u /* for an aborted payload to end */
+#define LOGOUT_MS_MAX	     5000u  /* for a response to get out */
+#define ABORT_MS_MAX	     5000u  /* for an aborted payload to end */
 #define CMD_HASH_SIZE	     64u
 #define CMDS_PER_CORE	     16384u
 #define BATCHES_PER_CORE     4096u
@@ -330,7 +330,7 @@ void cmd_header(struct conn *c);
 void cmd_payload(struct conn *c, bool digest_bad);
 unsigned int cmd_iovs(const struct cmd *cmd);
 void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last);
-struct cmd *cmd_find(struct session *s, uint32_t itt);
+struct cmd *session_find_cmd(struct session *s, uint32_t itt);
 void cmd_complete(struct cmd *cmd);
 /* All data of the command is there. */
 void cmd_execute(struct cmd *cmd);

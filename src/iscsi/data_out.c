@@ -140,7 +140,7 @@ void data_out_header(struct conn *c)
 	const uint8_t *bhs = c->rx.bhs;
 	uint32_t itt = load_be32(bhs + BHS_ITT);
 	uint32_t ttt = load_be32(bhs + BHS_TTT);
-	struct cmd *cmd = cmd_find(c->session, itt);
+	struct cmd *cmd = session_find_cmd(c->session, itt);
 	struct r2t *r;
 
 	c->rx_cmd = NULL;

@@ -65,8 +65,7 @@ void logout_request(struct conn *c)
 			c->state = CONN_LOGOUT;
 			timer_stop(c->core->reactor, &c->timer);
 			timer_init(&c->timer, logout_expired);
-			timer_start(c->core->reactor, &c->timer,
-				    LOGOUT_MS_MAX);
+			timer_start(c->core->reactor, &c->timer, LOGOUT_MS_MAX);
 		}
 	}
 	control_pdu_queue(c, pdu);

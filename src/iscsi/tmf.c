@@ -117,7 +117,7 @@ void tmf_request(struct conn *c)
 	}
 	if (function == ISCSI_TMF_ABORT_TASK ||
 	    function == ISCSI_TMF_QUERY_TASK) {
-		cmd = cmd_find(s, load_be32(bhs + BHS_TTT));
+		cmd = session_find_cmd(s, load_be32(bhs + BHS_TTT));
 		if (!cmd || cmd->task.lun != load_be64(bhs + BHS_LUN)) {
 			respond(c, itt,
 				!cmd && function == ISCSI_TMF_ABORT_TASK
