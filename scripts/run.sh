@@ -22,8 +22,9 @@ die() {
 
 # number NAME VALUE MIN MAX
 number() {
-    [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] && (($2 >= $3 && $2 <= $4)) ||
+    if [[ ! $2 =~ ^[1-9][0-9]{0,8}$ ]] || (($2 < $3 || $2 > $4)); then
         die "$1 wants a number from $3 to $4, not '$2'"
+    fi
 }
 
 while (($# > 0)); do
@@ -62,6 +63,7 @@ make --no-print-directory build MESON_FLAGS=-Dtests=false
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/iscsi_tgt.XXXXXX")
 pid=
+# shellcheck disable=SC2317 # the trap calls it
 finish() {
     [[ -z $pid ]] || kill -TERM "$pid" 2>/dev/null || true
     rm -rf "$dir"
