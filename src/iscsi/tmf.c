@@ -118,6 +118,11 @@ void tmf_request(struct conn *c)
 	if (function == ISCSI_TMF_ABORT_TASK ||
 	    function == ISCSI_TMF_QUERY_TASK) {
 		cmd = session_find_cmd(s, load_be32(bhs + BHS_TTT));
+		/* Its response is on the way: for SAM it is over. */
+		if (cmd && list_linked(&cmd->tx.link)) {
+			respond(c, itt, ISCSI_TMF_RSP_NO_TASK, false);
+			return;
+		}
 		if (!cmd || cmd->task.lun != load_be64(bhs + BHS_LUN)) {
 			respond(c, itt,
 				!cmd && function == ISCSI_TMF_ABORT_TASK
