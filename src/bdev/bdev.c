@@ -314,6 +314,18 @@ void bdev_close(struct bdev_desc *desc)
 		reactor_defer(reactors_main(b->registry->set), &b->news);
 }
 
+void bdev_hold(struct bdev *b)
+{
+	b->holds++;
+}
+
+void bdev_unhold(struct bdev *b)
+{
+	ASSERT(b->holds > 0);
+	if (--b->holds == 0 && b->removing)
+		reactor_defer(reactors_main(b->registry->set), &b->news);
+}
+
 bool bdev_in_use(const struct bdev *b)
 {
 	return !list_empty(&b->descs);
@@ -345,6 +357,7 @@ static void destroy(struct bdev *b)
 	struct bdev_removal *rm = b->removal;
 
 	ASSERT(list_empty(&b->descs));
+	ASSERT(b->holds == 0);
 	list_remove(&b->link);
 	for (i = 0; i < n; i++) {
 		if (!b->channels[i])
@@ -387,7 +400,8 @@ static void tell_news(struct deferred *d)
 		tell(b, BDEV_EVENT_REMOVE);
 	/* Closing or removing it meanwhile has queued this function anew; then
 	 * that run destroys it. */
-	if (b->removing && list_empty(&b->descs) && !list_linked(&d->link))
+	if (b->removing && list_empty(&b->descs) && b->holds == 0 &&
+	    !list_linked(&d->link))
 		destroy(b);
 }
 

@@ -78,6 +78,7 @@ struct bdev {
 	const void *claim;          /* who may open it; NULL = everybody */
 	struct deferred news;       /* tells the descs, then perhaps destroys */
 	uint32_t pending_events;    /* 1 << enum bdev_event */
+	uint32_t holds;             /* of drivers, see bdev_hold() */
 	struct bdev_removal *removal;
 	struct bdev_stats *stats_base;  /* what reset_stats() takes off */
 };

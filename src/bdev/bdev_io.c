@@ -340,7 +340,7 @@ static bool answer_here(struct bdev_channel *ch, struct bdev_io *io)
 
 	io->result = 0;
 	if (io->op == BDEV_FLUSH)
-		return !b->write_cache || !(b->caps & BDEV_CAP_FLUSH);
+		return !(b->caps & BDEV_CAP_FLUSH);
 	if (io->op == BDEV_EXTENT && !(b->caps & BDEV_CAP_EXTENTS)) {
 		io->allocated = true;
 		io->extent_len = bdev_size(b) - io->offset;

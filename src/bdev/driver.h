@@ -64,6 +64,11 @@ struct reactors *bdev_registry_reactors(const struct bdev_registry *reg);
 int bdev_check_geometry(uint64_t nblocks, uint32_t block_size,
 			uint32_t phys_block_size, const char **ret_why);
 
+/* Control reactor: keeps the bdev from being destroyed, for mail of a driver
+ * that is on its way. */
+void bdev_hold(struct bdev *bdev);
+void bdev_unhold(struct bdev *bdev);
+
 /* Control reactor: the device has another size now; tells its users. */
 void bdev_set_nblocks(struct bdev *bdev, uint64_t nblocks);
 
