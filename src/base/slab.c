@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
 #include "base/poison.h"
@@ -24,15 +24,19 @@ int slab_init(struct slab *slab, size_t size, uint32_t count)
 	if (bytes == 0)
 		return 0;
 
-	slab->mem = aligned_alloc(SLAB_ALIGN, bytes);
-	slab->free = calloc(count, sizeof(*slab->free));
-	if (!slab->mem || !slab->free) {
-		free(slab->mem);
-		free(slab->free);
+	/* Pages that are never used cost nothing: the kernel's zeroes. */
+	slab->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (slab->mem == MAP_FAILED) {
 		*slab = (struct slab){0};
 		return -ENOMEM;
 	}
-	memset(slab->mem, 0, bytes);
+	slab->free = calloc(count, sizeof(*slab->free));
+	if (!slab->free) {
+		munmap(slab->mem, bytes);
+		*slab = (struct slab){0};
+		return -ENOMEM;
+	}
 
 	/* The lowest address on top, so that a light load stays compact. */
 	for (uint32_t i = 0; i < count; i++)
@@ -47,9 +51,10 @@ int slab_init(struct slab *slab, size_t size, uint32_t count)
 void slab_deinit(struct slab *slab)
 {
 	ASSERT(slab->nfree == slab->count);
-	if (slab->mem)
+	if (slab->mem) {
 		unpoison(slab->mem, slab->size * slab->count);
-	free(slab->mem);
+		munmap(slab->mem, slab->size * slab->count);
+	}
 	free(slab->free);
 	*slab = (struct slab){0};
 }
