@@ -19,6 +19,7 @@ struct uring_listener {
 	struct listener *l;
 	struct timer retry;
 	struct deferred release;
+	struct log_limit limit;
 };
 
 static void accept_arm(struct listener *l)
@@ -87,7 +88,9 @@ void uring_accept_done(struct uring *u, struct listener *l, int res,
 		return;
 	}
 	/* EMFILE and the like: the connection stays in the queue. */
-	log_warning("reactor: cannot accept a connection: %s", strerror(-res));
+	if (log_limit_ok(&ul->limit, u->r.now_ns))
+		log_warning("reactor: cannot accept a connection: %s",
+			    strerror(-res));
 	timer_start(&u->r, &ul->retry, ACCEPT_PAUSE_MS);
 }
 
@@ -146,6 +149,8 @@ int uring_listener_open(struct listener *l, struct reactor *r,
 		return rc ? rc : -ENOMEM;
 	}
 	ul->l = l;
+	ul->limit.burst = 1;
+	ul->limit.interval_s = 60;
 	timer_init(&ul->retry, accept_retry);
 	list_init(&ul->release.link);
 	ul->release.run = listener_release;
