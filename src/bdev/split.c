@@ -151,8 +151,12 @@ int bdev_split_create(struct bdev_registry *reg, const char *base_name,
 	uint64_t nblocks;
 	int r = -ENODEV;
 
-	if (base)
+	if (base && bdev_in_use(base)) {
+		r = -EBUSY;
+		why = "the base bdev is in use";
+	} else if (base) {
 		r = divide(base, size, &count, &nblocks, &why);
+	}
 	if (!r)
 		r = create_all(reg, base_name, count, nblocks, &why);
 	if (r && ret_why)
