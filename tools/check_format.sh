@@ -14,7 +14,19 @@ if [[ -z $tool ]] || ! "$tool" --version | grep -q "version $version\."; then
     exit $skip
 fi
 
-mode=(--dry-run --Werror)
-[[ ${1:-} != --fix ]] || mode=(-i)
-find src tests fuzz bench -name '*.[ch]' -print0 | sort -z |
-    xargs -0 "$tool" --style=file "${mode[@]}"
+sources() {
+    find src tests fuzz bench -name '*.[ch]' -print0 | sort -z
+}
+
+if [[ ${1:-} = --fix ]]; then
+    sources | xargs -0 "$tool" --style=file -i
+    exit
+fi
+
+faults=0
+while IFS= read -r -d '' file; do
+    "$tool" --style=file --dry-run --Werror "$file" 2>/dev/null && continue
+    echo "$file: not as clang-format $version leaves it; see --fix"
+    faults=$((faults + 1))
+done < <(sources)
+((faults == 0))
