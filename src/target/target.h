@@ -134,6 +134,7 @@ struct target_node {
 	struct target_map maps[TARGET_MAPS_MAX];
 	uint32_t nmaps;
 	bool removing;                      /* login answers 0x0204 */
+	uint32_t changes;                   /* of LUNs, under way: control's */
 	uint32_t nsessions;                 /* the iscsi layer's count */
 	/* Login redirection, per public portal group. */
 	struct list redirects;
