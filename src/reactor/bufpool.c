@@ -39,10 +39,12 @@ static size_t class_bytes(const struct buf_class *c)
 static void class_deinit(struct buf_class *c)
 {
 	ASSERT(c->nfree == c->count);
-	if (c->mem) {
-		unpoison(c->mem, class_bytes(c));
-		munmap(c->mem, class_bytes(c));
+	for (size_t i = 0; i < c->count; i++) {
+		if (poisoned(c->free[i]))
+			unpoison(c->free[i], c->size);
 	}
+	if (c->mem)
+		munmap(c->mem, class_bytes(c));
 	free(c->free);
 	*c = (struct buf_class){0};
 }
@@ -72,7 +74,6 @@ static int class_init(struct buf_class *c, size_t count, size_t size)
 	c->nfree = count;
 	for (size_t i = 0; i < count; i++)
 		c->free[count - 1 - i] = c->mem + i * size;
-	poison(mem, class_bytes(c));
 	return 0;
 }
 

@@ -11,10 +11,6 @@
 #include "reactor/net.h"
 #include "reactor/timer_heap.h"
 
-/* Buffers per reactor when the user does not say: 2 MiB and 16 MiB. */
-#define SMALL_BUFS_DEFAULT 256
-#define LARGE_BUFS_DEFAULT 128
-
 /* The loop of this thread: a fact of the thread, not of the program. */
 static _Thread_local struct reactor *current;
 
@@ -420,8 +416,8 @@ int reactor_init(struct reactor *r, const struct reactor_engine *engine,
 		free(take(&r->timers));
 		return rc;
 	}
-	rc = bufpool_create(r, small_bufs ? small_bufs : SMALL_BUFS_DEFAULT,
-			    large_bufs ? large_bufs : LARGE_BUFS_DEFAULT,
+	rc = bufpool_create(r, small_bufs ? small_bufs : BUFS_SMALL_DEFAULT,
+			    large_bufs ? large_bufs : BUFS_LARGE_DEFAULT,
 			    &r->bufpool);
 	if (rc) {
 		timer_heap_deinit(r->timers);
