@@ -63,8 +63,8 @@ void cmd_free(struct cmd *cmd)
 	retire(cmd);
 	if (list_linked(&cmd->r2t_tx.link))
 		list_remove(&cmd->r2t_tx.link);
-	if (c->rx_cmd == cmd)
-		c->rx_cmd = NULL;
+	if (c->now.cmd == cmd)
+		c->now.cmd = NULL;
 	list_remove(&cmd->link);
 	scsi_task_release(&cmd->task);
 	slab_put(&c->core->cmds, cmd);
@@ -114,8 +114,9 @@ static void task_data_ready(struct scsi_task *task)
 	cmd->waits_buffers = false;
 	if (c->state == CONN_CLOSING)
 		return;
-	if (c->rx_cmd == cmd) {
-		conn_place(c, task->iov, task->iovcnt, c->rx_offset, c->rx_len);
+	if (c->now.cmd == cmd) {
+		conn_place(c, task->iov, task->iovcnt, c->now.offset,
+			   c->now.len);
 		conn_set_paused(c, &c->paused_buffers, false);
 		return;
 	}
@@ -141,7 +142,7 @@ static void task_aborted(struct scsi_task *task)
 		}
 		pdu_rx_displace(&c->rx);
 		cmd->receiving = false;
-		c->rx_cmd = NULL;
+		c->now.cmd = NULL;
 		if (c->paused_buffers)
 			conn_set_paused(c, &c->paused_buffers, false);
 	}
@@ -313,7 +314,7 @@ static void want_data(struct conn *c, struct cmd *cmd)
 	cmd->unsol_open = !(cmd->flags & FLAG_FINAL);
 	cmd->unsol_limit =
 		MIN(c->session->params.first_burst_length, cmd->edtl);
-	c->rx_r2t = NULL;
+	c->now.r2t = NULL;
 	cmd_receive(c, cmd, 0, c->rx.data_len);
 }
 
@@ -323,15 +324,15 @@ void cmd_header(struct conn *c)
 	struct session *s = c->session;
 	struct cmd *cmd;
 
-	c->rx_cmd = NULL;
+	c->now.cmd = NULL;
 	if (fault) {
 		conn_reject(c, fault);
 		return;
 	}
 	cmd = cmd_new(c);
 	if (!cmd) {
-		if (c->rx_verdict != RX_REJECT) {
-			c->rx_verdict = RX_DISCARD;
+		if (c->now.verdict != RX_REJECT) {
+			c->now.verdict = RX_DISCARD;
 			send_task_set_full(c);
 		}
 		return;
@@ -364,9 +365,9 @@ void cmd_receive(struct conn *c, struct cmd *cmd, uint32_t offset, uint32_t len)
 	uint32_t keep =
 		offset < cmd->out_len ? MIN(len, cmd->out_len - offset) : 0;
 
-	c->rx_cmd = cmd;
-	c->rx_offset = offset;
-	c->rx_len = keep;
+	c->now.cmd = cmd;
+	c->now.offset = offset;
+	c->now.len = keep;
 	cmd->receiving = true;
 	if (len == 0 || keep == 0)
 		return;
@@ -375,7 +376,7 @@ void cmd_receive(struct conn *c, struct cmd *cmd, uint32_t offset, uint32_t len)
 	} else if (c->replay) {
 		/* Held data cannot wait once more. */
 		cmd->receiving = false;
-		c->rx_cmd = NULL;
+		c->now.cmd = NULL;
 		data_out_fail(cmd, 0x0000);
 	} else {
 		conn_set_paused(c, &c->paused_buffers, true);
@@ -402,7 +403,7 @@ bool cmd_received(struct conn *c, struct cmd *cmd, bool digest_bad)
 
 void cmd_payload(struct conn *c, bool digest_bad)
 {
-	struct cmd *cmd = take(&c->rx_cmd);
+	struct cmd *cmd = take(&c->now.cmd);
 
 	if (!cmd) {
 		if (digest_bad)

@@ -64,6 +64,7 @@ static const char *const close_texts[CLOSE_REASON_COUNT] = {
 	[CLOSE_NOP_TIMEOUT] = "no answer to NOP-In",
 	[CLOSE_ABORT_TIMEOUT] = "data of an aborted task did not end",
 	[CLOSE_REINSTATED] = "session reinstated",
+	[CLOSE_CONN_REINSTATED] = "connection reinstated",
 	[CLOSE_ADMIN] = "dropped by the administrator",
 	[CLOSE_SHUTDOWN] = "the target shuts down",
 	[CLOSE_NO_MEMORY] = "out of memory",
@@ -107,7 +108,7 @@ struct conn *conn_create(struct iscsi_server *server, struct iscsi_core *core,
 	timer_init(&c->abort_timer, abort_expired);
 	conn_params_default(&c->params);
 	pdu_rx_init(&c->rx, LOGIN_DATA_MAX);
-	buf_init(&c->rx_data, LOGIN_DATA_MAX);
+	buf_init(&c->now.data, LOGIN_DATA_MAX);
 	if (login_glue_create(c) != 0) {
 		free(c);
 		return NULL;
@@ -125,8 +126,8 @@ void conn_start(struct conn *c, int fd)
 void conn_enter_full_feature(struct conn *c)
 {
 	c->state = CONN_FULL;
-	buf_deinit(&c->rx_data);
-	buf_init(&c->rx_data, c->params.max_recv_data_segment_length);
+	buf_deinit(&c->now.data);
+	buf_init(&c->now.data, c->params.max_recv_data_segment_length);
 	c->rx.data_max = c->params.max_recv_data_segment_length;
 	c->rx.header_digest = c->params.header_digest;
 	c->rx.data_digest = c->params.data_digest;
@@ -150,6 +151,11 @@ void conn_close(struct conn *c, enum close_reason reason)
 	timer_stop(c->core->reactor, &c->timer);
 	timer_stop(c->core->reactor, &c->abort_timer);
 	stream_close(&c->stream);
+	/* Below ErrorRecoveryLevel 2 a session does not outlive the failure of
+	 * one of its connections (RFC 7143, 7.1.5). */
+	if (c->session && reason != CLOSE_LOGOUT &&
+	    reason != CLOSE_CONN_REINSTATED)
+		session_close(c->session, reason);
 }
 
 static void conn_released(struct stream *stream)
@@ -177,15 +183,13 @@ void conn_try_reap(struct conn *c)
 		list_remove(&c->flush.link);
 	if (c->session) {
 		session_remove_conn(c->session, c);
-	} else if (c->admitted) {
-		/* It never got to its session. */
-		c->admitted->mail.run = server_session_ended;
-		mail_post(c->server->reactor, &c->admitted->mail);
-	} else if (list_linked(&c->link)) {
-		list_remove(&c->link); /* waited for the old session's end */
+	} else {
+		if (list_linked(&c->link))
+			list_remove(&c->link); /* waited for an end */
+		login_abandon(c);
 	}
 	login_glue_destroy(c);
-	buf_deinit(&c->rx_data);
+	buf_deinit(&c->now.data);
 	c->record->mail.run = server_conn_gone;
 	mail_post(c->server->reactor, &c->record->mail);
 	free(c);
@@ -237,53 +241,54 @@ void conn_collect(struct conn *c)
 {
 	uint8_t *room;
 
-	buf_reset(&c->rx_data);
+	buf_reset(&c->now.data);
 	if (c->rx.data_len == 0)
 		return;
-	room = buf_reserve(&c->rx_data, c->rx.data_len);
+	room = buf_reserve(&c->now.data, c->rx.data_len);
 	if (!room) {
 		conn_close(c, CLOSE_NO_MEMORY);
 		return;
 	}
-	buf_commit(&c->rx_data, c->rx.data_len);
-	c->rx_iov.iov_base = room;
-	c->rx_iov.iov_len = c->rx.data_len;
-	conn_place(c, &c->rx_iov, 1, 0, c->rx.data_len);
+	buf_commit(&c->now.data, c->rx.data_len);
+	c->now.iov.iov_base = room;
+	c->now.iov.iov_len = c->rx.data_len;
+	conn_place(c, &c->now.iov, 1, 0, c->rx.data_len);
 }
 
 void conn_reject(struct conn *c, enum reject_reason reason)
 {
-	c->rx_verdict = RX_REJECT;
-	c->rx_reject = (uint8_t)reason;
+	c->now.verdict = RX_REJECT;
+	c->now.reject = (uint8_t)reason;
 }
 
 static void full_feature_header(struct conn *c)
 {
 	const uint8_t *bhs = c->rx.bhs;
-	const struct pdu_row *row = &pdu_rows[c->rx_opcode];
+	const struct pdu_row *row = &pdu_rows[c->now.opcode];
 
 	if (!row->header || (c->session->discovery && !row->discovery)) {
 		conn_reject(c,
-			    c->rx_opcode == ISCSI_LOGIN_REQUEST || row->header
+			    c->now.opcode == ISCSI_LOGIN_REQUEST || row->header
 				    ? REJECT_PROTOCOL
 				    : REJECT_NOT_SUPPORTED);
 		return;
 	}
 	/* Only a SCSI Command has additional headers (RFC 7143, 11.2.2). */
-	if (c->rx.ahs_len > 0 && c->rx_opcode != ISCSI_SCSI_COMMAND) {
+	if (c->rx.ahs_len > 0 && c->now.opcode != ISCSI_SCSI_COMMAND) {
 		conn_reject(c, REJECT_INVALID_FIELD);
 		return;
 	}
 	if (row->cmdsn) {
 		switch (session_cmdsn(c->session, load_be32(bhs + BHS_CMDSN),
-				      bhs[BHS_OPCODE] & ISCSI_IMMEDIATE)) {
+				      bhs[BHS_OPCODE] & ISCSI_IMMEDIATE,
+				      c->now.opcode == ISCSI_TMF_REQUEST)) {
 		case CMDSN_NOW:
 			break;
 		case CMDSN_IGNORE:
-			c->rx_verdict = RX_DISCARD;
+			c->now.verdict = RX_DISCARD;
 			return;
 		case CMDSN_HOLD:
-			c->rx_verdict = RX_HOLD;
+			c->now.verdict = RX_HOLD;
 			conn_collect(c);
 			return;
 		}
@@ -293,11 +298,11 @@ static void full_feature_header(struct conn *c)
 
 static void on_header(struct conn *c)
 {
-	c->rx_opcode = c->rx.bhs[BHS_OPCODE] & ISCSI_OPCODE_MASK;
-	c->rx_verdict = RX_PROCESS;
+	c->now.opcode = c->rx.bhs[BHS_OPCODE] & ISCSI_OPCODE_MASK;
+	c->now.verdict = RX_PROCESS;
 	switch (c->state) {
 	case CONN_LOGIN:
-		if (c->rx_opcode != ISCSI_LOGIN_REQUEST)
+		if (c->now.opcode != ISCSI_LOGIN_REQUEST)
 			conn_close(c, CLOSE_NOT_LOGIN);
 		else
 			conn_collect(c);
@@ -307,7 +312,7 @@ static void on_header(struct conn *c)
 		break;
 	case CONN_LOGOUT:
 		/* RFC 7143, 11.14: nothing after a logout request counts. */
-		c->rx_verdict = RX_DISCARD;
+		c->now.verdict = RX_DISCARD;
 		break;
 	case CONN_ADMIT:
 	case CONN_MOVING:
@@ -325,11 +330,11 @@ static void on_payload(struct conn *c)
 
 	if (bad)
 		c->core->digest_errors++;
-	switch (c->rx_verdict) {
+	switch (c->now.verdict) {
 	case RX_DISCARD:
 		return;
 	case RX_REJECT:
-		conn_send_reject(c, c->rx_reject, c->rx.bhs);
+		conn_send_reject(c, c->now.reject, c->rx.bhs);
 		break;
 	case RX_HOLD:
 		if (!session_hold(c->session, c))
@@ -339,22 +344,30 @@ static void on_payload(struct conn *c)
 		if (c->state == CONN_LOGIN)
 			login_request(c, bad);
 		else if (c->state == CONN_FULL)
-			pdu_rows[c->rx_opcode].payload(c, bad);
+			pdu_rows[c->now.opcode].payload(c, bad);
 		break;
 	}
 	/* A large payload is no reason to keep the memory. */
-	if (c->rx_data.cap > LOGIN_DATA_MAX) {
-		buf_deinit(&c->rx_data);
-		buf_init(&c->rx_data, c->params.max_recv_data_segment_length);
+	if (c->now.data.cap > LOGIN_DATA_MAX) {
+		buf_deinit(&c->now.data);
+		buf_init(&c->now.data, c->params.max_recv_data_segment_length);
 	}
 	if (c->session && c->state == CONN_FULL && !c->replay)
 		session_replay(c->session);
 }
 
+/* The connection may be in the middle of another PDU: that one waits. */
 void conn_replay(struct conn *c, const struct held_pdu *h)
 {
+	struct rx_now now = c->now;
+	const uint8_t *bhs = c->rx.bhs, *ahs = c->rx.ahs;
+	uint32_t ahs_len = c->rx.ahs_len, data_len = c->rx.data_len;
+	bool bad = c->rx.data_digest_bad;
+
 	if (c->state != CONN_FULL)
 		return;
+	memset(&c->now, 0, sizeof(c->now));
+	buf_init(&c->now.data, c->params.max_recv_data_segment_length);
 	c->replay = h;
 	c->rx.bhs = h->bytes;
 	c->rx.ahs = h->ahs_len ? h->bytes + BHS_LEN : NULL;
@@ -364,7 +377,14 @@ void conn_replay(struct conn *c, const struct held_pdu *h)
 	on_header(c);
 	if (c->state == CONN_FULL)
 		on_payload(c);
+	buf_deinit(&c->now.data);
 	c->replay = NULL;
+	c->now = now;
+	c->rx.bhs = bhs;
+	c->rx.ahs = ahs;
+	c->rx.ahs_len = ahs_len;
+	c->rx.data_len = data_len;
+	c->rx.data_digest_bad = bad;
 }
 
 /* False: the connection has come to its end. */
@@ -410,8 +430,8 @@ static size_t consume(struct conn *c, const uint8_t *buf, size_t len)
 	} while (event != PDU_RX_MORE);
 
 	n = pdu_rx_direct(&c->rx, &dst);
-	if (c->rx_cmd && n >= DIRECT_RECV_MIN) {
-		c->rx_cmd->direct = true;
+	if (c->now.cmd && n >= DIRECT_RECV_MIN) {
+		c->now.cmd->direct = true;
 		c->direct_left = n;
 		stream_recv_direct(&c->stream, dst, n);
 	}
@@ -436,8 +456,8 @@ static void conn_direct(struct stream *stream, size_t len)
 	c->direct_left -= len;
 	if (c->direct_left > 0)
 		return;
-	if (c->rx_cmd)
-		c->rx_cmd->direct = false;
+	if (c->now.cmd)
+		c->now.cmd->direct = false;
 	consume(c, NULL, 0);
 }
 

@@ -62,7 +62,8 @@ enum close_reason {
 	CLOSE_NOP_TIMEOUT,
 	CLOSE_ABORT_TIMEOUT, /* a task could not be taken back */
 	CLOSE_REINSTATED,
-	CLOSE_ADMIN, /* dropped by control */
+	CLOSE_CONN_REINSTATED, /* by a login with the same CID */
+	CLOSE_ADMIN,	       /* dropped by control */
 	CLOSE_SHUTDOWN,
 	CLOSE_NO_MEMORY,
 	CLOSE_REASON_COUNT
@@ -170,6 +171,18 @@ struct cmd {
 
 /* ---- Connection. */
 
+/* The PDU at hand. */
+struct rx_now {
+	uint8_t opcode;
+	uint8_t verdict;      /* enum rx_verdict */
+	uint8_t reject;	      /* enum reject_reason */
+	struct cmd *cmd;      /* takes the payload */
+	struct r2t *r2t;      /* of it; NULL: unsolicited */
+	uint32_t offset, len; /* where in the command's buffers */
+	struct iovec iov;
+	struct buf data; /* payload of all but SCSI data */
+};
+
 struct conn {
 	struct stream stream;
 	struct iscsi_server *server;
@@ -182,21 +195,15 @@ struct conn {
 	bool released; /* the stream is */
 	bool paused_control, paused_buffers;
 	bool logout_session; /* the logout is for all of it */
+	uint16_t logout_cid; /* else: for this one */
 	uint16_t cid;
 	struct conn_params params;
 	uint32_t statsn;
 	uint32_t inflight; /* mails and TMFs that refer to it */
 	struct pdu_rx rx;
-	uint8_t rx_opcode;
-	uint8_t rx_verdict;	       /* enum rx_verdict */
-	uint8_t rx_reject;	       /* enum reject_reason */
+	struct rx_now now;
 	const struct held_pdu *replay; /* the PDU at hand comes from here */
 	size_t direct_left;	       /* bytes that the kernel still places */
-	struct cmd *rx_cmd;	       /* takes the payload at hand */
-	struct r2t *rx_r2t;	       /* of it; NULL: unsolicited */
-	uint32_t rx_offset, rx_len;    /* where in the command's buffers */
-	struct iovec rx_iov;
-	struct buf rx_data; /* payload of all but SCSI data */
 	struct list cmds;
 	/* Sending. */
 	struct list txq;	/* struct tx_item */
@@ -216,6 +223,7 @@ struct conn {
 	struct text_exchange *text;	 /* in full feature phase */
 	struct login_glue *login;	 /* until full feature phase */
 	struct session_record *admitted; /* its session, while it moves there */
+	struct session_record *joining;	 /* holds a place in it */
 	struct mail mail;
 };
 
@@ -228,6 +236,7 @@ struct held_pdu {
 	uint32_t ahs_len, data_len;
 	bool data_digest_bad;
 	bool data_out;	 /* belongs to the held command before it */
+	bool immediate;	 /* task management that waits for its elders */
 	uint8_t bytes[]; /* BHS, AHS, data */
 };
 
@@ -239,6 +248,7 @@ struct session {
 	bool discovery;
 	bool open; /* the nexus is */
 	bool closing;
+	uint32_t nreserved; /* connections on their way to it */
 	uint16_t tsih;
 	struct list conns;
 	uint32_t nconns;
@@ -298,7 +308,7 @@ void conn_close(struct conn *c, enum close_reason reason);
 void conn_try_reap(struct conn *c);
 /* Stops and restarts receiving; @why is one of conn->paused_*. */
 void conn_set_paused(struct conn *c, bool *why, bool on);
-/* In a header handler: the payload goes to conn->rx_data; to @iov; nowhere,
+/* In a header handler: the payload goes to conn->now.data; to @iov; nowhere,
  * and then the PDU is rejected. */
 void conn_collect(struct conn *c);
 void conn_place(struct conn *c, const struct iovec *iov, unsigned int iovcnt,
@@ -372,6 +382,13 @@ void session_add_conn(struct session *s, struct conn *c);
 void session_remove_conn(struct session *s, struct conn *c);
 void session_close(struct session *s, enum close_reason reason);
 void session_try_end(struct session *s);
+struct conn *session_find_cid(struct session *s, uint16_t cid);
+/*
+ * Keeps the session from ending until a connection has joined it, or
+ * session_unreserve(); one that has the same CID is ended. False: too late.
+ */
+bool session_reserve(struct session *s, uint16_t cid);
+void session_unreserve(struct session *s);
 
 /*
  * The verdict on a PDU with a CmdSN (RFC 7143, 4.2.2.1).
@@ -382,7 +399,7 @@ enum cmdsn_verdict {
 	CMDSN_HOLD,   /* inside the window, but something is missing */
 };
 enum cmdsn_verdict session_cmdsn(struct session *s, uint32_t cmdsn,
-				 bool immediate);
+				 bool immediate, bool tmf);
 bool session_hold(struct session *s, struct conn *c);
 /* Is the command of this Data-Out held? Then hold it too. */
 bool session_held_itt(const struct session *s, uint32_t itt);
@@ -406,5 +423,6 @@ void login_glue_destroy(struct conn *c);
 void login_request(struct conn *c, bool digest_bad);
 /* NULL in full feature phase. */
 struct login *conn_login(struct conn *c);
+void login_abandon(struct conn *c);
 /* The last response before the move is out. */
 void login_move(struct conn *c);

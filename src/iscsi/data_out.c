@@ -103,12 +103,12 @@ static void solicited_header(struct conn *c, struct cmd *cmd, struct r2t *r)
 	if (datasn != r->datasn || offset != r->offset + r->received ||
 	    len > r->len - r->received ||
 	    (final && len != r->len - r->received)) {
-		c->rx_verdict = RX_DISCARD;
+		c->now.verdict = RX_DISCARD;
 		data_out_fail(cmd, 0x0c0d);
 		return;
 	}
 	r->datasn++;
-	c->rx_r2t = r;
+	c->now.r2t = r;
 	cmd_receive(c, cmd, offset, len);
 }
 
@@ -120,18 +120,18 @@ static void unsolicited_header(struct conn *c, struct cmd *cmd)
 	uint32_t len = c->rx.data_len;
 
 	if (!cmd->unsol_open) {
-		c->rx_verdict = RX_DISCARD;
+		c->now.verdict = RX_DISCARD;
 		data_out_fail(cmd, 0x0c0c);
 		return;
 	}
 	if (datasn != cmd->unsol_datasn || offset != cmd->unsol_done ||
 	    len > cmd->unsol_limit - cmd->unsol_done) {
-		c->rx_verdict = RX_DISCARD;
+		c->now.verdict = RX_DISCARD;
 		data_out_fail(cmd, 0x0c0d);
 		return;
 	}
 	cmd->unsol_datasn++;
-	c->rx_r2t = NULL;
+	c->now.r2t = NULL;
 	cmd_receive(c, cmd, offset, len);
 }
 
@@ -143,16 +143,16 @@ void data_out_header(struct conn *c)
 	struct cmd *cmd = session_find_cmd(c->session, itt);
 	struct r2t *r;
 
-	c->rx_cmd = NULL;
+	c->now.cmd = NULL;
 	if (!cmd && session_held_itt(c->session, itt)) {
-		c->rx_verdict = RX_HOLD;
+		c->now.verdict = RX_HOLD;
 		conn_collect(c);
 		return;
 	}
 	/* Data of a task that has ended, or that was aborted: on its way when
 	 * the task did, so it is nobody's fault. */
 	if (!cmd || !cmd->wants_data || cmd->dead) {
-		c->rx_verdict = RX_DISCARD;
+		c->now.verdict = RX_DISCARD;
 		return;
 	}
 	/* 4.2.2.1: a command's data keeps to the command's connection. */
@@ -183,8 +183,8 @@ static void end_r2t(struct cmd *cmd, struct r2t *r)
 
 void data_out_payload(struct conn *c, bool digest_bad)
 {
-	struct cmd *cmd = take(&c->rx_cmd);
-	struct r2t *r = c->rx_r2t;
+	struct cmd *cmd = take(&c->now.cmd);
+	struct r2t *r = c->now.r2t;
 	uint32_t len = c->rx.data_len;
 
 	if (!cmd) {

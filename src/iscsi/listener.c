@@ -59,6 +59,8 @@ void server_conn_gone(struct mail *mail)
 	list_remove(&r->link);
 	s->nconns--;
 	portal_group_unref(r->pg);
+	if (r->session)
+		login_resume_cid(r->session, r->cid);
 	free(r);
 	server_check_requests(s);
 }

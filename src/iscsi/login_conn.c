@@ -163,6 +163,10 @@ static void arrive(struct mail *mail)
 
 	c->admitted = NULL;
 	c->core = s->core;
+	if (c->joining) {
+		c->joining = NULL;
+		s->nreserved--;
+	}
 	c->params = l->conn;
 	c->cid = l->cid;
 	if (!s->open) {
@@ -182,6 +186,7 @@ static void arrive(struct mail *mail)
 	if (pdu) {
 		login_finish(l, s->tsih, session_maxcmdsn(s), pdu->bhs,
 			     &pdu->data);
+		store_be32(pdu->bhs + BHS_EXPCMDSN, s->expcmdsn);
 		pdu->login = true;
 		pdu->last_login = true;
 	}
@@ -214,6 +219,16 @@ void login_move(struct conn *c)
 	stream_detach(&c->stream, detached);
 }
 
+static void start_move(struct conn *c, struct session_record *r)
+{
+	c->server->logins++;
+	log_info("iscsi: %s logged in to %s", c->login->login.initiator_name,
+		 r->node ? r->node->name : "discovery");
+	c->admitted = r;
+	c->state = CONN_MOVING;
+	login_move(c);
+}
+
 static void enter(struct conn *c, struct session_record *r)
 {
 	const struct login *l = &c->login->login;
@@ -225,6 +240,12 @@ static void enter(struct conn *c, struct session_record *r)
 	c->record->cid = l->cid;
 	str_copy(c->record->initiator_name, sizeof(c->record->initiator_name),
 		 l->initiator_name);
+	/* A session that lives on its reactor already is not control's. */
+	if (l->tsih != 0) {
+		start_move(c, r);
+		return;
+	}
+	r->max_connections = l->session.max_connections;
 	str_copy(s->initiator_name, sizeof(s->initiator_name),
 		 l->initiator_name);
 	if (r->node) {
@@ -235,12 +256,58 @@ static void enter(struct conn *c, struct session_record *r)
 		str_copy(s->nexus.initiator_name,
 			 sizeof(s->nexus.initiator_name), l->initiator_name);
 	}
-	c->server->logins++;
-	log_info("iscsi: %s logged in to %s", l->initiator_name,
-		 r->node ? r->node->name : "discovery");
-	c->admitted = r;
-	c->state = CONN_MOVING;
-	login_move(c);
+	start_move(c, r);
+}
+
+/* Another connection for a session (RFC 7143, 6.3.1, 6.3.4). */
+static void join(struct conn *c)
+{
+	struct login *l = &c->login->login;
+	struct iscsi_server *s = c->server;
+	struct session_record *r = s->by_tsih[l->tsih];
+	uint32_t count;
+
+	if (!r || r->ended || r->dropping || r->node != l->node ||
+	    memcmp(r->isid, l->isid, sizeof(r->isid)) != 0 ||
+	    strcmp(r->initiator_name, l->initiator_name) != 0) {
+		refuse(c, LOGIN_NO_SESSION);
+		return;
+	}
+	if (!r->node || r->tpgt != c->record->pg->tag) {
+		refuse(c, LOGIN_NOT_IN_SESSION);
+		return;
+	}
+	/* The session shall not end meanwhile, and an old connection with this
+	 * CID goes first. */
+	if (c->joining != r) {
+		c->state = CONN_ADMIT;
+		server_reserve(r, c);
+		return;
+	}
+	if (server_find_cid(s, r, l->cid, &count)) {
+		c->state = CONN_ADMIT;
+		list_push_back(&r->waiters, &c->link);
+		return;
+	}
+	if (count >= r->max_connections) {
+		refuse(c, LOGIN_TOO_MANY);
+		return;
+	}
+	enter(c, r);
+}
+
+void login_reserved(struct conn *c, struct session_record *r)
+{
+	c->inflight--;
+	c->joining = r;
+	if (c->state == CONN_CLOSING) {
+		conn_try_reap(c);
+		return;
+	}
+	if (r)
+		login_resume(c);
+	else
+		refuse(c, LOGIN_NO_SESSION);
 }
 
 static void admit(struct conn *c)
@@ -255,10 +322,8 @@ static void admit(struct conn *c)
 		refuse(c, LOGIN_UNAVAILABLE);
 		return;
 	}
-	/* One connection per session: MaxConnections is 1. */
 	if (l->tsih != 0) {
-		refuse(c,
-		       s->by_tsih[l->tsih] ? LOGIN_TOO_MANY : LOGIN_NO_SESSION);
+		join(c);
 		return;
 	}
 	/* RFC 7143, 6.3.5: the same initiator port ends its old session, and
@@ -288,6 +353,10 @@ void login_resume(struct conn *c)
 
 	ASSERT(c->state == CONN_ADMIT);
 	c->state = CONN_LOGIN;
+	if (l->discovery) {
+		admit(c);
+		return;
+	}
 	/* The world has turned meanwhile. */
 	status = find_target(&c->login->env, l->target_name, l->initiator_name,
 			     &l->node, redirect, sizeof(redirect));
@@ -296,6 +365,32 @@ void login_resume(struct conn *c)
 							    : status);
 	else
 		admit(c);
+}
+
+void login_resume_cid(struct session_record *r, uint16_t cid)
+{
+	struct conn *c, *tmp;
+
+	list_for_each_safe(c, tmp, &r->waiters, link) {
+		if (c->login->login.tsih == 0 || c->login->login.cid != cid ||
+		    c->state != CONN_ADMIT)
+			continue;
+		list_remove(&c->link);
+		login_resume(c);
+		return;
+	}
+}
+
+/* The connection ends before it came to its session. On control. */
+void login_abandon(struct conn *c)
+{
+	if (c->joining) {
+		server_unreserve(c->joining);
+	} else if (c->admitted) {
+		/* The session was for nobody else. */
+		c->admitted->mail.run = server_session_ended;
+		mail_post(c->server->reactor, &c->admitted->mail);
+	}
 }
 
 void login_request(struct conn *c, bool digest_bad)
@@ -314,8 +409,8 @@ void login_request(struct conn *c, bool digest_bad)
 		return;
 	}
 	pdu->login = true;
-	switch (login_step(l, c->rx.bhs, c->rx_data.data,
-			   (uint32_t)c->rx_data.len, pdu->bhs, &pdu->data)) {
+	switch (login_step(l, c->rx.bhs, c->now.data.data,
+			   (uint32_t)c->now.data.len, pdu->bhs, &pdu->data)) {
 	case LOGIN_RESPOND:
 		control_pdu_queue(c, pdu);
 		return;

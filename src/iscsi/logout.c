@@ -7,29 +7,23 @@
 static void logout_sent(struct conn *c, struct control_pdu *pdu, int error)
 {
 	struct session *s = c->session;
+	struct conn *other;
 
 	if (error)
 		return;
-	if (c->logout_session)
+	if (c->logout_session) {
 		session_close(s, CLOSE_LOGOUT);
-	else
-		conn_close(c, CLOSE_LOGOUT);
+		return;
+	}
+	other = session_find_cid(s, c->logout_cid);
+	if (other)
+		conn_close(other, CLOSE_LOGOUT);
 }
 
 /* The response does not get out. */
 static void logout_expired(struct timer *t)
 {
 	conn_close(container_of(t, struct conn, timer), CLOSE_LOGOUT);
-}
-
-static bool has_cid(const struct session *s, uint16_t cid)
-{
-	struct conn *c;
-
-	list_for_each(c, &s->conns, link)
-		if (c->cid == cid)
-			return true;
-	return false;
 }
 
 void logout_request(struct conn *c)
@@ -48,11 +42,13 @@ void logout_request(struct conn *c)
 		return;
 	}
 	c->logout_session = reason == LOGOUT_CLOSE_SESSION;
+	c->logout_cid = cid;
 	if (reason == LOGOUT_RECOVERY) {
 		/* Of ErrorRecoveryLevel 2 only. */
 		response = LOGOUT_RSP_NO_RECOVERY;
 		ends = false;
-	} else if (reason == LOGOUT_CLOSE_CONNECTION && !has_cid(s, cid)) {
+	} else if (reason == LOGOUT_CLOSE_CONNECTION &&
+		   !session_find_cid(s, cid)) {
 		response = LOGOUT_RSP_NO_CID;
 		ends = false;
 	}
@@ -62,6 +58,9 @@ void logout_request(struct conn *c)
 		memcpy(pdu->bhs + BHS_ITT, bhs + BHS_ITT, 4);
 		if (ends) {
 			pdu->sent = logout_sent;
+		}
+		/* Of another connection: this one carries on. */
+		if (ends && (c->logout_session || cid == c->cid)) {
 			c->state = CONN_LOGOUT;
 			timer_stop(c->core->reactor, &c->timer);
 			timer_init(&c->timer, logout_expired);

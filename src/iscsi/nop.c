@@ -35,7 +35,7 @@ void nop_out(struct conn *c, bool digest_bad)
 		return;
 
 	/* The echo is as long as the initiator can take (11.19.3). */
-	len = MIN((uint32_t)c->rx_data.len,
+	len = MIN((uint32_t)c->now.data.len,
 		  c->params.max_xmit_data_segment_length);
 	pdu = control_pdu_new(ISCSI_NOP_IN, FLAG_FINAL, len);
 	if (pdu) {
@@ -43,7 +43,7 @@ void nop_out(struct conn *c, bool digest_bad)
 		memcpy(pdu->bhs + BHS_ITT, bhs + BHS_ITT, 4);
 		store_be32(pdu->bhs + BHS_TTT, RESERVED_TAG);
 		if (len > 0)
-			buf_append(&pdu->data, c->rx_data.data, len);
+			buf_append(&pdu->data, c->now.data.data, len);
 	}
 	control_pdu_queue(c, pdu);
 }

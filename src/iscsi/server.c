@@ -279,6 +279,8 @@ static void order_back(struct mail *mail)
 		container_of(mail, struct session_order, mail);
 	struct session_record *r = o->record;
 
+	if (o->kind == ORDER_RESERVE)
+		login_reserved(o->conn, o->ok ? r : NULL);
 	free(o);
 	r->orders--;
 	session_forget(r);
@@ -297,38 +299,104 @@ static void order_run(struct mail *mail)
 	case ORDER_LOGOUT:
 		session_request_logout(o->session, o->timeout_s);
 		break;
+	case ORDER_RESERVE:
+		o->ok = session_reserve(o->session, o->cid);
+		break;
+	case ORDER_UNRESERVE:
+		session_unreserve(o->session);
+		break;
 	}
 	mail->run = order_back;
 	mail_post(o->record->server->reactor, mail);
 }
 
-static void order(struct session_record *r, enum order_kind kind,
-		  enum close_reason reason, uint32_t timeout_s)
+static struct session_order *order_new(struct session_record *r,
+				       enum order_kind kind)
 {
-	struct session_order *o;
+	struct session_order *o = calloc(1, sizeof(*o));
 
-	if (r->ended || (r->dropping && kind == ORDER_DROP))
-		return;
-	o = calloc(1, sizeof(*o));
 	if (!o) {
-		log_error("iscsi: no memory to end a session");
-		return;
+		log_error("iscsi: no memory for an order to a session");
+		return NULL;
 	}
-	r->dropping = r->dropping || kind == ORDER_DROP;
 	r->orders++;
 	o->record = r;
 	o->session = r->session;
 	o->kind = kind;
-	o->reason = reason;
-	o->timeout_s = (uint16_t)MIN(timeout_s, 65535u);
 	o->mail.run = order_run;
+	return o;
+}
+
+static void order_drop(struct session_record *r, enum close_reason reason)
+{
+	struct session_order *o;
+
+	if (r->ended || r->dropping)
+		return;
+	o = order_new(r, ORDER_DROP);
+	if (!o)
+		return;
+	r->dropping = true;
+	o->reason = reason;
+	mail_post(r->reactor, &o->mail);
+}
+
+static void order_logout(struct session_record *r, uint32_t timeout_s)
+{
+	struct session_order *o;
+
+	if (r->ended || r->dropping)
+		return;
+	o = order_new(r, ORDER_LOGOUT);
+	if (!o)
+		return;
+	o->timeout_s = (uint16_t)MIN(timeout_s, 65535u);
 	mail_post(r->reactor, &o->mail);
 }
 
 void server_drop_session(struct iscsi_server *s, struct session_record *r,
 			 enum close_reason reason)
 {
-	order(r, ORDER_DROP, reason, 0);
+	order_drop(r, reason);
+}
+
+void server_reserve(struct session_record *r, struct conn *c)
+{
+	struct session_order *o = order_new(r, ORDER_RESERVE);
+
+	c->inflight++;
+	if (!o) {
+		login_reserved(c, NULL);
+		return;
+	}
+	o->conn = c;
+	o->cid = conn_login(c)->cid;
+	mail_post(r->reactor, &o->mail);
+}
+
+void server_unreserve(struct session_record *r)
+{
+	struct session_order *o = order_new(r, ORDER_UNRESERVE);
+
+	if (o)
+		mail_post(r->reactor, &o->mail);
+}
+
+struct conn_record *server_find_cid(struct iscsi_server *s,
+				    const struct session_record *r,
+				    uint16_t cid, uint32_t *ret_count)
+{
+	struct conn_record *c, *found = NULL;
+
+	*ret_count = 0;
+	list_for_each(c, &s->conns, link) {
+		if (c->session != r)
+			continue;
+		++*ret_count;
+		if (c->cid == cid)
+			found = c;
+	}
+	return found;
 }
 
 static void drop_all(struct iscsi_server *s, const struct target_node *n,
@@ -339,7 +407,7 @@ static void drop_all(struct iscsi_server *s, const struct target_node *n,
 
 	list_for_each(r, &s->sessions, link)
 		if (!n || r->node == n)
-			order(r, ORDER_DROP, reason, 0);
+			order_drop(r, reason);
 	list_for_each_safe(c, tmp, &s->conns, link)
 		if (c->local && (!n || conn_login(c->conn)->node == n))
 			conn_close(c->conn, reason);
@@ -359,7 +427,7 @@ void iscsi_server_request_logout(struct iscsi_server *s, struct target_node *n,
 
 	list_for_each(r, &s->sessions, link)
 		if ((!n || r->node == n) && (pg_tag < 0 || r->tpgt == pg_tag))
-			order(r, ORDER_LOGOUT, CLOSE_NONE, timeout_s);
+			order_logout(r, timeout_s);
 }
 
 struct cold_reset {

@@ -42,6 +42,7 @@ struct session_record {
 	struct target_node *node; /* NULL: discovery */
 	uint16_t tsih;
 	uint16_t tpgt;
+	uint32_t max_connections; /* negotiated */
 	uint8_t isid[6];
 	char initiator_name[ISCSI_NAME_MAX + 1];
 	bool ended; /* its reactor is done with it */
@@ -75,7 +76,12 @@ struct iscsi_server {
 };
 
 /* What a session is told by control; answered by coming back. */
-enum order_kind { ORDER_DROP, ORDER_LOGOUT };
+enum order_kind {
+	ORDER_DROP,
+	ORDER_LOGOUT,
+	ORDER_RESERVE, /* a place for a connection that joins */
+	ORDER_UNRESERVE,
+};
 struct session_order {
 	struct mail mail;
 	struct session_record *record;
@@ -83,6 +89,9 @@ struct session_order {
 	enum order_kind kind;
 	enum close_reason reason;
 	uint16_t timeout_s;
+	uint16_t cid;
+	struct conn *conn; /* RESERVE: who joins */
+	bool ok;	   /* RESERVE: it may */
 };
 
 /* Admission of a login (login_conn.c). */
@@ -98,11 +107,22 @@ void server_drop_session(struct iscsi_server *s, struct session_record *r,
 void server_unlisten_all(struct iscsi_server *s);
 /* Something has gone: who waited for it? */
 void server_check_requests(struct iscsi_server *s);
+/* The connection of @r with that CID, or NULL; how many there are. */
+struct conn_record *server_find_cid(struct iscsi_server *s,
+				    const struct session_record *r,
+				    uint16_t cid, uint32_t *ret_count);
+/* Asks the session for a place for @c; login_reserved() follows. */
+void server_reserve(struct session_record *r, struct conn *c);
+void server_unreserve(struct session_record *r);
 /* Mails from the reactors, run on control. */
 void server_conn_gone(struct mail *mail);
 void server_session_ended(struct mail *mail);
 /* TARGET COLD RESET (RFC 7143, 11.5.1): all sessions of the target end. From
  * the session's reactor. */
 void server_cold_reset(struct iscsi_server *s, struct session *session);
+/* The answer to server_reserve(); NULL: there is no such session any more. */
+void login_reserved(struct conn *c, struct session_record *r);
 /* A login in CONN_ADMIT may go on. */
 void login_resume(struct conn *c);
+/* The same, for the one that waits for connection @cid of @r to go. */
+void login_resume_cid(struct session_record *r, uint16_t cid);

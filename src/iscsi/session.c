@@ -74,6 +74,35 @@ void session_close(struct session *s, enum close_reason reason)
 		conn_close(c, reason);
 }
 
+struct conn *session_find_cid(struct session *s, uint16_t cid)
+{
+	struct conn *c;
+
+	list_for_each(c, &s->conns, link)
+		if (c->cid == cid && c->state != CONN_CLOSING)
+			return c;
+	return NULL;
+}
+
+bool session_reserve(struct session *s, uint16_t cid)
+{
+	struct conn *c = session_find_cid(s, cid);
+
+	if (!s->open || s->closing)
+		return false;
+	s->nreserved++;
+	if (c)
+		conn_close(c, CLOSE_CONN_REINSTATED);
+	return true;
+}
+
+void session_unreserve(struct session *s)
+{
+	ASSERT(s->nreserved > 0);
+	s->nreserved--;
+	session_try_end(s);
+}
+
 /* RFC 7143, 11.9.1: event 1, Parameter3 is the time in seconds. */
 void session_request_logout(struct session *s, uint16_t timeout_s)
 {
@@ -91,7 +120,7 @@ void session_request_logout(struct session *s, uint16_t timeout_s)
 /* The last connection has gone: the session is over (RFC 7143, 6.3.5). */
 void session_try_end(struct session *s)
 {
-	if (s->nconns > 0 || s->ntmfs > 0 || !s->open)
+	if (s->nconns > 0 || s->ntmfs > 0 || s->nreserved > 0 || !s->open)
 		return;
 	timer_stop(s->reactor, &s->logout_timer);
 	s->closing = true;
@@ -105,8 +134,14 @@ void session_try_end(struct session *s)
 /* ---- CmdSN (RFC 7143, 4.2.2.1) */
 
 enum cmdsn_verdict session_cmdsn(struct session *s, uint32_t cmdsn,
-				 bool immediate)
+				 bool immediate, bool tmf)
 {
+	/* Immediate task management acts on what was sent before it, also on
+	 * what is still on its way on another connection (4.2.3.3). */
+	if (immediate && tmf && s->nconns > 1 &&
+	    sn_before(s->expcmdsn, cmdsn) &&
+	    !sn_before(session_maxcmdsn(s) + 1, cmdsn))
+		return CMDSN_HOLD;
 	if (immediate)
 		return CMDSN_NOW;
 	if (sn_before(cmdsn, s->expcmdsn) ||
@@ -116,7 +151,7 @@ enum cmdsn_verdict session_cmdsn(struct session *s, uint32_t cmdsn,
 		struct held_pdu *h;
 
 		list_for_each(h, &s->held, link)
-			if (h->cmdsn == cmdsn && !h->data_out)
+			if (h->cmdsn == cmdsn && !h->data_out && !h->immediate)
 				return CMDSN_IGNORE;
 		return CMDSN_HOLD;
 	}
@@ -135,7 +170,7 @@ void session_skip_cmdsn(struct session *s, uint32_t cmdsn)
 	}
 	/* A later one: an empty entry stands for it. */
 	list_for_each(h, &s->held, link)
-		if (h->cmdsn == cmdsn)
+		if (h->cmdsn == cmdsn && !h->data_out && !h->immediate)
 			return;
 	h = calloc(1, sizeof(*h) + BHS_LEN);
 	if (!h)
@@ -156,12 +191,12 @@ bool session_held_itt(const struct session *s, uint32_t itt)
 }
 
 /*
- * Keeps the PDU at hand, whose payload is in rx_data, until its turn. False
+ * Keeps the PDU at hand, whose payload is in now.data, until its turn. False
  * when that would be more than a session may hold.
  */
 bool session_hold(struct session *s, struct conn *c)
 {
-	size_t len = BHS_LEN + c->rx.ahs_len + c->rx_data.len;
+	size_t len = BHS_LEN + c->rx.ahs_len + c->now.data.len;
 	struct held_pdu *h;
 
 	if (s->held_bytes + len > HELD_BYTES_MAX)
@@ -173,14 +208,16 @@ bool session_hold(struct session *s, struct conn *c)
 	h->cmdsn = load_be32(c->rx.bhs + BHS_CMDSN);
 	h->itt = load_be32(c->rx.bhs + BHS_ITT);
 	h->ahs_len = c->rx.ahs_len;
-	h->data_len = (uint32_t)c->rx_data.len;
+	h->data_len = (uint32_t)c->now.data.len;
 	h->data_digest_bad = c->rx.data_digest_bad;
-	h->data_out = c->rx_opcode == ISCSI_DATA_OUT;
+	h->data_out = c->now.opcode == ISCSI_DATA_OUT;
+	h->immediate =
+		!h->data_out && (c->rx.bhs[BHS_OPCODE] & ISCSI_IMMEDIATE);
 	memcpy(h->bytes, c->rx.bhs, BHS_LEN);
 	if (h->ahs_len)
 		memcpy(h->bytes + BHS_LEN, c->rx.ahs, h->ahs_len);
 	if (h->data_len)
-		memcpy(h->bytes + BHS_LEN + h->ahs_len, c->rx_data.data,
+		memcpy(h->bytes + BHS_LEN + h->ahs_len, c->now.data.data,
 		       h->data_len);
 	s->held_bytes += len;
 	list_push_back(&s->held, &h->link);

@@ -188,7 +188,7 @@ void text_request(struct conn *c, bool digest_bad)
 	t->itt = itt;
 	/* The rest of the answer has to be fetched first. */
 	if (t->out.len > 0) {
-		if (c->rx_data.len > 0) {
+		if (c->now.data.len > 0) {
 			end_exchange(c);
 			conn_send_reject(c, REJECT_PROTOCOL, bhs);
 			return;
@@ -198,8 +198,8 @@ void text_request(struct conn *c, bool digest_bad)
 		return;
 	}
 	t->final = final;
-	if (c->rx_data.len > 0)
-		buf_append(&t->in, c->rx_data.data, c->rx_data.len);
+	if (c->now.data.len > 0)
+		buf_append(&t->in, c->now.data.data, c->now.data.len);
 	if (t->in.failed) {
 		end_exchange(c);
 		conn_send_reject(c, REJECT_OUT_OF_RESOURCES, bhs);
