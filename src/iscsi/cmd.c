@@ -472,8 +472,8 @@ static void build_response(struct conn *c, struct cmd *cmd, struct tx_batch *b)
 	bhs[BHS_STATUS] = task->status;
 	store_be32(bhs + BHS_ITT, cmd->itt);
 	store_be32(bhs + BHS_STATSN, c->statsn++);
-	store_be32(bhs + BHS_DATASN,
-		   cmd->flags & CMD_FLAG_READ ? cmd->datasn : cmd->r2tsn);
+	/* 11.4.8: ExpDataSN counts Data-In PDUs, not R2Ts. */
+	store_be32(bhs + BHS_DATASN, cmd->datasn);
 	store_be32(bhs + BHS_RESIDUAL, count);
 	if (task->sense_len == 0) {
 		tx_end(c, b, NULL, 0, 0, 0);
