@@ -36,6 +36,7 @@ enum cmd_flag {
 	CMD_RES_READ = 1 << 6,   /* conflicts with Exclusive Access (5.13.1) */
 	CMD_RES_WRITE = 1 << 7,  /* and with Write Exclusive */
 	CMD_RES_ANY = 1 << 8,    /* not even RESERVE(6) stops it */
+	CMD_UNMAPS = 1 << 9,     /* only where blocks can be unmapped */
 };
 
 typedef enum scsi_step cmd_start_fn(struct scsi_task *t);
@@ -54,6 +55,8 @@ struct scsi_cmd {
 	uint8_t usage[CMD_USAGE_MAX];
 };
 
+/* Does this unit have it? */
+bool command_supported(const struct scsi_cmd *cmd, const struct lun_view *view);
 /* The row for the CDB; NULL when there is none, with the opcode's group in
  * @ret_sa true when it is the service action that is unknown. */
 const struct scsi_cmd *command_find(const uint8_t *cdb, bool *ret_sa);

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "scsi/cmd.h"
+#include "scsi/lun.h"
 #include "scsi/scsi_spec.h"
 
 /* clang-format off */
@@ -42,15 +43,28 @@ static const struct scsi_cmd service_action_in_16[] = {
 	{ .sa = SA_READ_CAPACITY_16,
 	  .start = cmd_read_capacity_16, .flags = CMD_SA | CMD_MEDIUM,
 	  CDB16(0x1f, B8, B4, 0x01, 0) },
+	{ .sa = SA_GET_LBA_STATUS, .start = cmd_get_lba_status,
+	  .flags = CMD_SA | READS, CDB16(0x1f, B8, B4, 0, 0) },
 };
 
 static const struct scsi_cmd variable_cdb[] = {
 	{ .sa = SA_READ_32, .start = cmd_read,
 	  .flags = CMD_SA32 | READS, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x18, 0, B8, Z8, B4) },
+	{ .sa = SA_VERIFY_32, .start = cmd_verify, .exec = exec_verify,
+	  .flags = CMD_SA32 | READS, .shape = CDB_RW32,
+	  CDB32(0, Z4, GROUP, 0xff, B2, 0x16, 0, B8, Z8, B4) },
 	{ .sa = SA_WRITE_32, .start = cmd_write,
 	  .exec = exec_write, .flags = CMD_SA32 | WRITES, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x18, 0, B8, Z8, B4) },
+	{ .sa = SA_WRITE_VERIFY_32, .start = cmd_write_verify,
+	  .exec = exec_write_verify, .flags = CMD_SA32 | WRITES,
+	  .shape = CDB_RW32,
+	  CDB32(0, Z4, GROUP, 0xff, B2, 0x12, 0, B8, Z8, B4) },
+	{ .sa = SA_WRITE_SAME_32, .start = cmd_write_same,
+	  .exec = exec_write_same, .flags = CMD_SA32 | WRITES,
+	  .shape = CDB_RW32,
+	  CDB32(0, Z4, GROUP, 0xff, B2, 0x09, 0, B8, Z8, B4) },
 };
 
 #define GROUP_OF(rows) { .subs = rows, .nsubs = ARRAY_LEN(rows) }
@@ -83,9 +97,22 @@ static const struct scsi_cmd commands[256] = {
 	[OP_WRITE_10] = { .start = cmd_write, .exec = exec_write,
 		.flags = WRITES, .shape = CDB_RW10,
 		CDB10(0x18, B4, GROUP, B2, 0) },
+	[OP_WRITE_VERIFY_10] = { .start = cmd_write_verify,
+		.exec = exec_write_verify, .flags = WRITES, .shape = CDB_RW10,
+		CDB10(0x12, B4, GROUP, B2, 0) },
+	[OP_VERIFY_10] = { .start = cmd_verify, .exec = exec_verify,
+		.flags = READS, .shape = CDB_RW10,
+		CDB10(0x16, B4, GROUP, B2, 0) },
+	[OP_PRE_FETCH_10] = { .start = cmd_pre_fetch, .flags = READS,
+		.shape = CDB_RW10, CDB10(0x02, B4, GROUP, B2, 0) },
 	[OP_SYNC_CACHE_10] = { .start = cmd_sync_cache,
 		.flags = CMD_MEDIUM | CMD_RES_READ | CMD_RES_WRITE,
 		.shape = CDB_RW10, CDB10(0x06, B4, GROUP, B2, 0) },
+	[OP_WRITE_SAME_10] = { .start = cmd_write_same,
+		.exec = exec_write_same, .flags = WRITES, .shape = CDB_RW10,
+		CDB10(0x08, B4, GROUP, B2, 0) },
+	[OP_UNMAP] = { .start = cmd_unmap, .exec = exec_unmap,
+		.flags = WRITES | CMD_UNMAPS, CDB10(0, Z4, GROUP, B2, 0) },
 	[OP_MODE_SELECT_10] = { .start = cmd_mode_select,
 		.exec = exec_mode_select, .flags = CMD_RES_READ | CMD_RES_WRITE,
 		CDB10(0x11, Z4, 0, B2, 0) },
@@ -95,12 +122,30 @@ static const struct scsi_cmd commands[256] = {
 	[OP_VARIABLE_CDB] = GROUP_OF(variable_cdb),
 	[OP_READ_16] = { .start = cmd_read, .flags = READS, .shape = CDB_RW16,
 		CDB16(0x18, B8, B4, GROUP, 0) },
+	[OP_COMPARE_AND_WRITE] = { .start = cmd_compare_and_write,
+		.exec = exec_compare_and_write, .flags = WRITES,
+		.shape = CDB_CAW,
+		CDB16(0x18, B8, 0, Z2, 0xff, GROUP, 0) },
 	[OP_WRITE_16] = { .start = cmd_write, .exec = exec_write,
 		.flags = WRITES, .shape = CDB_RW16,
 		CDB16(0x18, B8, B4, GROUP, 0) },
+	[OP_ORWRITE_16] = { .start = cmd_orwrite, .exec = exec_orwrite,
+		.flags = WRITES, .shape = CDB_RW16,
+		CDB16(0x18, B8, B4, GROUP, 0) },
+	[OP_WRITE_VERIFY_16] = { .start = cmd_write_verify,
+		.exec = exec_write_verify, .flags = WRITES, .shape = CDB_RW16,
+		CDB16(0x12, B8, B4, GROUP, 0) },
+	[OP_VERIFY_16] = { .start = cmd_verify, .exec = exec_verify,
+		.flags = READS, .shape = CDB_RW16,
+		CDB16(0x16, B8, B4, GROUP, 0) },
+	[OP_PRE_FETCH_16] = { .start = cmd_pre_fetch, .flags = READS,
+		.shape = CDB_RW16, CDB16(0x02, B8, B4, GROUP, 0) },
 	[OP_SYNC_CACHE_16] = { .start = cmd_sync_cache,
 		.flags = CMD_MEDIUM | CMD_RES_READ | CMD_RES_WRITE,
 		.shape = CDB_RW16, CDB16(0x06, B8, B4, GROUP, 0) },
+	[OP_WRITE_SAME_16] = { .start = cmd_write_same,
+		.exec = exec_write_same, .flags = WRITES, .shape = CDB_RW16,
+		CDB16(0x09, B8, B4, GROUP, 0) },
 	[OP_SERVICE_ACTION_IN_16] = GROUP_OF(service_action_in_16),
 	[OP_REPORT_LUNS] = { .start = cmd_report_luns,
 		.flags = CMD_ANY_LUN | CMD_KEEPS_UA | CMD_RES_ANY,
@@ -111,8 +156,20 @@ static const struct scsi_cmd commands[256] = {
 	[OP_WRITE_12] = { .start = cmd_write, .exec = exec_write,
 		.flags = WRITES, .shape = CDB_RW12,
 		CDB12(0x18, B4, B4, GROUP, 0) },
+	[OP_WRITE_VERIFY_12] = { .start = cmd_write_verify,
+		.exec = exec_write_verify, .flags = WRITES, .shape = CDB_RW12,
+		CDB12(0x12, B4, B4, GROUP, 0) },
+	[OP_VERIFY_12] = { .start = cmd_verify, .exec = exec_verify,
+		.flags = READS, .shape = CDB_RW12,
+		CDB12(0x16, B4, B4, GROUP, 0) },
 };
 /* clang-format on */
+
+bool command_supported(const struct scsi_cmd *cmd, const struct lun_view *view)
+{
+	return !(cmd->flags & CMD_UNMAPS) ||
+	       (view->lun->bdev->caps & BDEV_CAP_UNMAP);
+}
 
 const struct scsi_cmd *command_by_opcode(uint8_t opcode)
 {

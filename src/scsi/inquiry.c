@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "scsi/rw.h"
 #include "scsi/task_priv.h"
 
 #define TYPE_DISK	    0x00
@@ -157,9 +158,17 @@ static uint32_t fill_block_limits(const struct scsi_task *t, uint8_t *p)
 	const struct bdev *bdev = view->lun->bdev;
 	uint32_t optimal = bdev->phys_block_size / bdev->block_size;
 
+	/* WSNZ is 0: WRITE SAME of no blocks goes to the end. */
+	p[1] = (uint8_t)rw_caw_max(view);
 	store_be16(p + 2, (uint16_t)MIN(optimal, 0xffffu));
 	store_be32(p + 4, view->max_blocks);
 	store_be32(p + 8, bdev->optimal_io);
+	if (bdev->caps & BDEV_CAP_UNMAP) {
+		store_be32(p + 16, UINT32_MAX); /* no limit */
+		store_be32(p + 20, UNMAP_DESCS_MAX);
+		store_be32(p + 24, MAX(bdev->unmap_granularity, optimal));
+		store_be32(p + 28, 0x80000000u); /* UGAVALID, from 0 */
+	}
 	return 60;
 }
 
@@ -172,6 +181,11 @@ static uint32_t fill_characteristics(const struct scsi_task *t, uint8_t *p)
 
 static uint32_t fill_provisioning(const struct scsi_task *t, uint8_t *p)
 {
+	/* SBC-3, 6.6.3: LBPU, LBPWS, LBPWS10, LBPRZ; thin. */
+	if (t->view->lun->bdev->caps & BDEV_CAP_UNMAP) {
+		p[1] = 0x80 | 0x40 | 0x20 | 0x04;
+		p[2] = 0x02;
+	}
 	return 4;
 }
 

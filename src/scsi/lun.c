@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/str.h"
 #include "scsi/home.h"
+#include "scsi/lock.h"
 #include "scsi/lun.h"
 #include "scsi/ua.h"
 
@@ -54,12 +55,15 @@ static void set_identity(struct lun *lun, const struct lun_options *opt)
 
 /* ---- Views. */
 
-/* The largest transfer that this core's buffers can ever hold, in blocks. */
+/* The largest transfer that this core's buffers can ever hold, with one to
+ * spare (walk.c), in blocks. */
 static uint32_t max_blocks(struct reactor *r, uint32_t block_size)
 {
 	uint32_t bytes = SCSI_TRANSFER_MAX;
 
-	while (bytes > block_size && !bufpool_fits(reactor_bufpool(r), bytes))
+	while (bytes > block_size &&
+	       !bufpool_fits(reactor_bufpool(r),
+			     round_up(bytes, BUF_LARGE) + BUF_LARGE))
 		bytes /= 2;
 	return bytes / block_size;
 }
@@ -111,6 +115,7 @@ static void lun_free(struct lun *lun)
 	sweep_deinit(&lun->resize_sweep);
 	sweep_deinit(&lun->close_sweep);
 	sweep_deinit(&lun->state_sweep);
+	locks_deinit(lun);
 	free(lun->views);
 	free(lun);
 }
@@ -124,9 +129,10 @@ static void close_done(struct sweep *s)
 	lun_free(lun);
 }
 
-static void try_close(struct lun *lun)
+void lun_try_close(struct lun *lun)
 {
-	if (!list_empty(&lun->slots) || sweep_active(&lun->mark_sweep) ||
+	if (!list_empty(&lun->slots) || !list_empty(&lun->locks_held) ||
+	    sweep_active(&lun->mark_sweep) ||
 	    sweep_active(&lun->resize_sweep) || sweep_active(&lun->close_sweep))
 		return;
 	sweep_start(&lun->close_sweep);
@@ -135,7 +141,7 @@ static void try_close(struct lun *lun)
 void lun_put_slot(struct lun *lun, struct lun_slot *slot)
 {
 	list_remove(&slot->lun_link);
-	try_close(lun);
+	lun_try_close(lun);
 }
 
 /* ---- Events of the bdev. */
@@ -160,7 +166,7 @@ static void resize_core(struct sweep_core *c)
 
 static void mark_done(struct sweep *s)
 {
-	try_close(s->ctx);
+	lun_try_close(s->ctx);
 }
 
 static void start_resize(struct lun *lun)
@@ -181,7 +187,7 @@ static void resize_done(struct sweep *s)
 	if (lun->resize_again)
 		start_resize(lun);
 	else
-		try_close(lun);
+		lun_try_close(lun);
 }
 
 static void start_remove(struct lun *lun)
@@ -253,6 +259,8 @@ int lun_create(struct scsi_server *s, const char *bdev_name,
 	error = init_sweeps(lun, s->set);
 	if (lun->views == NULL)
 		error = -ENOMEM;
+	if (error == 0)
+		error = locks_init(lun, s->set);
 	if (error == 0)
 		error = bdev_open(s->bdevs, bdev_name, &lun->desc, on_event);
 	if (error < 0) {

@@ -68,7 +68,7 @@ struct lun_view {
 	uint32_t max_blocks;            /* of one transfer */
 	struct lun_state state;
 	struct list tasks;              /* scsi_task.link, by age */
-	struct list locks;              /* struct extent_lock */
+	struct list locks;              /* struct lock_core */
 	struct list paths;              /* struct lun_path */
 };
 
@@ -103,6 +103,9 @@ struct lun {
 	struct list changes;            /* tasks, by waiter.link (home.c) */
 	struct scsi_task *changer;      /* whose change is under way */
 	enum ua_bit change_ua;
+	struct extent_lock *lock_mem;   /* [LOCKS_MAX] */
+	struct list locks_free, locks_held;
+	struct list lock_waiters;       /* tasks, by waiter.link */
 	uint64_t new_nblocks;
 	bool resize_again;
 	bool removing;                  /* the bdev said so */
@@ -166,6 +169,8 @@ struct lun *lun_find(struct scsi_server *s, const char *bdev_name);
 void lun_put_slot(struct lun *lun, struct lun_slot *slot);
 /* On each core: the channel, once. 0 or -ENOMEM. */
 int lun_view_open(struct lun_view *view);
+/* Something that kept it has ended. */
+void lun_try_close(struct lun *lun);
 
 /* device.c: begins to take the slot out, now or when it has been added. */
 void slot_remove(struct lun_slot *slot);

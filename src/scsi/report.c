@@ -91,7 +91,7 @@ static enum scsi_step report_all(struct scsi_task *t)
 	for (unsigned int op = 0; op < 256; op++) {
 		const struct scsi_cmd *cmd = command_by_opcode((uint8_t)op);
 
-		if (cmd == NULL)
+		if (cmd == NULL || !command_supported(cmd, t->view))
 			continue;
 		if (cmd->subs == NULL)
 			len += put_command(cmd, (uint8_t)op, rctd, data + len);
@@ -111,7 +111,7 @@ static enum scsi_step report_one(struct scsi_task *t,
 	uint8_t *data = task_small(t, 4 + CMD_USAGE_MAX + TIMEOUTS_LEN);
 	uint32_t len = 4;
 
-	if (cmd == NULL) {
+	if (cmd == NULL || !command_supported(cmd, t->view)) {
 		data[1] = SUPPORT_NOT;
 		return task_data_in(t, data, len, load_be32(t->cdb + 6));
 	}

@@ -2,6 +2,7 @@
 /* READ and WRITE (SBC-3, 5.8 to 5.12 and 5.36 to 5.40). */
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "scsi/lock.h"
 #include "scsi/rw.h"
 #include "scsi/task_priv.h"
 
@@ -104,6 +105,8 @@ bool rw_write_through(const struct scsi_task *t)
 
 /* ---- READ. */
 
+static enum scsi_step read_start(struct scsi_task *t);
+
 static enum scsi_step read_done(struct scsi_task *t)
 {
 	if (unlikely(t->io.result < 0))
@@ -113,6 +116,8 @@ static enum scsi_step read_done(struct scsi_task *t)
 
 static enum scsi_step read_submit(struct scsi_task *t)
 {
+	if (unlikely(!lock_enter(t, read_submit)))
+		return SCSI_PENDING;
 	t->io.op = BDEV_READ;
 	t->io.fua = false;
 	t->io.offset = task_offset(t);
@@ -142,13 +147,16 @@ static bool map_medium(struct scsi_task *t, uint32_t len, enum bdev_op op)
 
 static enum scsi_step read_start(struct scsi_task *t)
 {
-	uint32_t len = t->nblocks << t->view->block_shift;
+	uint32_t len = (uint32_t)(t->nblocks << t->view->block_shift);
 
 	t->data_in_len = len;
 	if (len == 0)
 		return task_good(t);
+	if (unlikely(!lock_enter(t, read_start)))
+		return SCSI_PENDING;
 	if (likely(map_medium(t, len, BDEV_READ)))
 		return task_good(t);
+	t->touches = false;
 	if (!task_buffers(t, len, read_submit))
 		return SCSI_PENDING;
 	return read_submit(t);
@@ -165,9 +173,26 @@ enum scsi_step cmd_read(struct scsi_task *t)
 
 /* ---- WRITE. */
 
+/* Where the data goes: the medium itself, or buffers. */
+static enum scsi_step write_place(struct scsi_task *t)
+{
+	uint32_t want = MIN(t->data_out_len, t->edtl_out);
+
+	if (likely(t->view->map && !t->stable_data) &&
+	    likely(!t->write_through || !t->view->volatile_cache)) {
+		if (unlikely(!lock_enter(t, write_place)))
+			return SCSI_WANT_DATA;
+		if (likely(map_medium(t, want, BDEV_WRITE)))
+			return SCSI_WANT_DATA;
+		t->touches = false;
+	}
+	(void)task_buffers(t, want, task_have_room);
+	return SCSI_WANT_DATA;
+}
+
 static enum scsi_step write_start(struct scsi_task *t)
 {
-	uint32_t len = t->nblocks << t->view->block_shift;
+	uint32_t len = (uint32_t)(t->nblocks << t->view->block_shift);
 	uint32_t want = MIN(len, t->edtl_out);
 
 	t->data_out_len = len;
@@ -177,11 +202,7 @@ static enum scsi_step write_start(struct scsi_task *t)
 	if (want == 0)
 		return task_good(t);
 	t->write_through = rw_write_through(t);
-	if (likely(!t->write_through || !t->view->volatile_cache) &&
-	    likely(map_medium(t, want, BDEV_WRITE)))
-		return SCSI_WANT_DATA;
-	(void)task_buffers(t, want, task_have_room);
-	return SCSI_WANT_DATA;
+	return write_place(t);
 }
 
 enum scsi_step cmd_write(struct scsi_task *t)
@@ -202,6 +223,8 @@ static enum scsi_step write_done(struct scsi_task *t)
 
 static enum scsi_step write_submit(struct scsi_task *t)
 {
+	if (unlikely(!lock_enter(t, write_submit)))
+		return SCSI_PENDING;
 	t->io.op = BDEV_WRITE;
 	t->io.fua = t->write_through;
 	t->io.offset = task_offset(t);

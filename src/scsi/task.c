@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "scsi/lock.h"
 #include "scsi/task_priv.h"
 
 struct lun_view *device_view_lun(struct device_view *dv, uint64_t lun,
@@ -132,15 +133,31 @@ static void io_done(struct bdev_io *io)
 	task_continue(container_of(io, struct scsi_task, io));
 }
 
-enum scsi_step task_io(struct scsi_task *t,
-		       enum scsi_step (*resume)(struct scsi_task *t))
+enum bdev_status task_submit(struct scsi_task *t)
 {
 	t->state = SCSI_TASK_RUNNING;
 	t->io.done = io_done;
+	return bdev_submit(t->view->ch, &t->io);
+}
+
+enum scsi_step task_io(struct scsi_task *t,
+		       enum scsi_step (*resume)(struct scsi_task *t))
+{
 	t->resume = resume;
-	if (bdev_submit(t->view->ch, &t->io) == BDEV_PENDING)
+	if (task_submit(t) == BDEV_PENDING)
 		return SCSI_PENDING;
 	return resume(t);
+}
+
+static void complete(struct scsi_task *t)
+{
+	struct scsi_core *core = t->nexus->dv->core;
+
+	t->state = SCSI_TASK_COMPLETE;
+	if (unlikely(t->lock != NULL))
+		lock_release(t);
+	if (unlikely(!list_empty(&core->drains)))
+		core_wake(core);
 }
 
 /* What the step means for whose turn it is. */
@@ -148,7 +165,7 @@ static enum scsi_step settle(struct scsi_task *t, enum scsi_step step)
 {
 	switch (step) {
 	case SCSI_DONE:
-		t->state = SCSI_TASK_COMPLETE;
+		complete(t);
 		break;
 	case SCSI_WANT_DATA:
 		t->wants_data = true;
@@ -171,7 +188,7 @@ void task_continue(struct scsi_task *t)
 
 	if (unlikely(t->aborted)) {
 		/* The backend gave it back: that is the end of it. */
-		t->state = SCSI_TASK_COMPLETE;
+		complete(t);
 		t->data_in_len = 0;
 		t->iovcnt = 0;
 		t->ops->done(t);
@@ -202,7 +219,8 @@ static void reset(struct scsi_task *t)
 	t->mapped = false;
 	t->wants_data = false;
 	t->write_through = false;
-	t->locked = false;
+	t->touches = false;
+	t->lock = NULL;
 	t->nblocks = 0;
 	list_init(&t->link);
 }
@@ -230,6 +248,8 @@ static enum scsi_step check_unit(struct scsi_task *t,
 							     : 4);
 		return sense_fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
 	}
+	if (view != NULL && !command_supported(cmd, view))
+		return sense_fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
 	if (view != NULL && view->removed && !(cmd->flags & CMD_ANY_LUN))
 		return sense_fail(t, KEY_NOT_READY, ASC_MEDIUM_NOT_PRESENT);
 	return SCSI_PENDING;
@@ -287,7 +307,7 @@ enum scsi_step scsi_task_start(struct scsi_task *t)
 	if (likely(t->view != NULL))
 		list_push_back(&t->view->tasks, &t->link);
 	if (unlikely(t->view == NULL || cmd == NULL || t->view->removed ||
-		     t->nexus->ua[lun_id] != 0)) {
+		     t->nexus->ua[lun_id] != 0 || (cmd->flags & CMD_UNMAPS))) {
 		step = check_unit(t, cmd, bad_sa, lun_id);
 		if (step != SCSI_PENDING)
 			return settle(t, step);
@@ -310,6 +330,7 @@ enum scsi_step scsi_task_execute(struct scsi_task *t, uint32_t len)
 	ASSERT(t->state == SCSI_TASK_DATA_OUT);
 	ASSERT(len == MIN(t->edtl_out, t->data_out_len));
 	t->state = SCSI_TASK_RUNNING;
+	t->wants_data = false;
 	return settle(t, t->cmd->exec(t, len));
 }
 
@@ -373,7 +394,7 @@ void task_abort(struct scsi_task *t, bool send_status)
 	unwait(t);
 	t->state = SCSI_TASK_COMPLETE;
 	t->data_in_len = 0;
-	if (t->wants_data && state != SCSI_TASK_BLOCKED) {
+	if (t->wants_data) {
 		t->ops->aborted(t);
 		return;
 	}

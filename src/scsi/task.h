@@ -61,6 +61,7 @@ struct scsi_task;
 struct scsi_cmd;
 struct lun_view;
 struct lun_state;
+struct extent_lock;
 struct sweep;
 
 struct scsi_task_ops {
@@ -122,13 +123,14 @@ struct scsi_task {
 	struct lun_view *view;      /* NULL: no such LUN */
 	struct list link;           /* view->tasks */
 	uint64_t lba;
-	uint32_t nblocks;
+	uint64_t nblocks;
 	uint64_t seq;               /* order of arrival on this core */
 	bool own_buffers;           /* iov_many came from the pool */
 	bool mapped;                /* iov is the medium itself */
 	bool wants_data;            /* SCSI_WANT_DATA was returned */
 	bool write_through;         /* FUA, or the write cache is off */
-	bool locked;                /* holds an extent lock */
+	bool touches;               /* may be at the blocks of its range */
+	struct extent_lock *lock;   /* held or asked for */
 	uint32_t buf_len;           /* bytes had from the pool */
 	struct buf_waiter waiter;
 	enum scsi_step (*resume)(struct scsi_task *task);

@@ -49,13 +49,14 @@ enum scsi_step task_want_params(struct scsi_task *t, uint32_t len);
 /* Submits t->io; goes on in @resume, now or later. */
 enum scsi_step task_io(struct scsi_task *t,
 		       enum scsi_step (*resume)(struct scsi_task *t));
+/* The same for a loop: BDEV_DONE, or it goes on in t->resume. */
+enum bdev_status task_submit(struct scsi_task *t);
 /* From the loop: the next step of a pending task. */
 void task_continue(struct scsi_task *t);
 
 /* Takes the LBA and length out of the CDB. */
 void cdb_decode(struct scsi_task *t);
-/* Byte of the CDB where the LBA and the length begin. */
-uint16_t cdb_lba_byte(const struct scsi_task *t);
+/* Byte of the CDB where the length begins. */
 uint16_t cdb_len_byte(const struct scsi_task *t);
 
 static inline uint64_t task_offset(const struct scsi_task *t)

@@ -99,7 +99,7 @@ enum scsi_step cmd_sync_cache(struct scsi_task *t)
 	t->io.op = BDEV_FLUSH;
 	t->io.fua = false;
 	t->io.offset = t->nblocks != 0 ? task_offset(t) : 0;
-	t->io.len = (uint64_t)t->nblocks << t->view->block_shift;
+	t->io.len = t->nblocks << t->view->block_shift;
 	if (t->nblocks == 0 && t->lba != 0) {
 		/* 5.30: from the LBA to the end; nothing is there at the end. */
 		if (t->lba == t->view->nblocks)
