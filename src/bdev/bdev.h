@@ -178,6 +178,7 @@ struct bdev_io {
  * Takes @io until it is done. BDEV_DONE: it is done already, io->result is set
  * and done() will not come. BDEV_PENDING: done() will come from the loop.
  * Errors of the medium: -EIO, -ENOSPC; -ENODEV: the medium is gone; -EROFS;
+ * -ENOMEM: of the kernel;
  * -EINVAL for a range outside the device (callers check; this is a net);
  * -ENOTSUP for an UNMAP without its cap.
  */

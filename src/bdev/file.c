@@ -84,6 +84,13 @@ static int translate(const struct file *f, int error)
 	}
 }
 
+/* Is it worth another try? */
+static bool interrupted(struct bdev_io *io, int error)
+{
+	return (error == -EINTR || error == -EAGAIN) &&
+	       fio_of(io)->retries++ < RETRIES_MAX;
+}
+
 static void fail(struct bdev_io *io, int error)
 {
 	bdev_io_complete(io, translate(file_of(io), error));
@@ -199,17 +206,17 @@ static void start_rest(struct bdev_io *io)
 
 static void rw_failed(struct bdev_io *io, int error)
 {
-	struct file_io *fio = fio_of(io);
 	struct file *f = file_of(io);
 
-	if ((error == -EINTR || error == -EAGAIN) &&
-	    fio->retries++ < RETRIES_MAX) {
+	if (interrupted(io, error)) {
 		start_rest(io);
 		return;
 	}
-	if (error == -EINVAL)
+	if (error == -EINVAL && !flag_get(&f->told_refusal)) {
+		flag_set(&f->told_refusal);
 		log_error("bdev %s: %s refuses an aligned I/O",
 			  io->ch->bdev->name, f->path);
+	}
 	/* Its fsync may have taken the news of other writes' loss with it. */
 	if (io->fua && !f->direct)
 		flag_set(&f->flush_failed);
@@ -277,7 +284,11 @@ static void flush_done(struct op *op)
 		bdev_io_complete(io, 0);
 		return;
 	}
-	if (!f->direct) {
+	if (interrupted(io, op->res)) {
+		reactor_fdatasync(io->ch->reactor, op, f->fd);
+		return;
+	}
+	if (!f->direct && !flag_get(&f->flush_failed)) {
 		flag_set(&f->flush_failed);
 		log_error("bdev %s: %s has lost writes; no flush will succeed "
 			  "until it is created anew",
@@ -294,6 +305,7 @@ static enum bdev_status start_flush(struct bdev_io *io)
 		io->result = -EIO;
 		return BDEV_DONE;
 	}
+	fio_of(io)->retries = 0;
 	io->rop.done = flush_done;
 	reactor_fdatasync(io->ch->reactor, &io->rop, f->fd);
 	return BDEV_PENDING;

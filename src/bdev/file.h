@@ -20,6 +20,7 @@ struct file {
 	/* Any core; they only ever become true, and say what a system call
 	 * has said: a core that learns of it later asks again. */
 	bool no_punch, no_zero_range;
+	bool told_refusal; /* one line in the log is enough */
 	/* The page cache has dropped what it could not write: a later fsync()
 	 * would not tell. No flush of this bdev may succeed any more. */
 	bool flush_failed;

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "bdev/driver.h"
@@ -51,7 +53,9 @@ static void model_on(file_maker *maker, const struct sim_options *opt,
 	b = new_file(&w, path, bs);
 	if (max_io)
 		b->max_io = max_io;
-	world_model_test(&w, b, 2000, cut, opt->io_error > 0);
+	/* A sync of a real disk takes its time. */
+	world_model_test(&w, b, maker == world_memfd ? 2000 : 400, cut,
+			 opt->io_error > 0);
 	assert_int_equal(
 		bufpool_in_use(reactor_bufpool(reactors_get(w.set, 0))), 0);
 	world_destroy(&w);
@@ -333,6 +337,124 @@ static void test_zeroes_written(void **state)
 	free(zero);
 }
 
+/* Through the page cache nothing has to be aligned. */
+static void test_buffered(void **state)
+{
+	struct sim_options opt = calm;
+	struct world w;
+	struct bdev *b;
+	struct file *f;
+	char path[64];
+	int fd = world_tmpfile(2 * MIB, path);
+
+	opt.short_io = 300;
+	w = world_create(&opt);
+	b = new_file(&w, path, 512);
+	f = b->driver_data;
+	assert_int_equal(fcntl(f->fd, F_SETFL, O_RDWR), 0);
+	f->direct = false;
+	f->mem_align = f->len_align = 1;
+	world_model_test(&w, b, 500, 1, false);
+	world_destroy(&w);
+	close(fd);
+}
+
+struct waiting {
+	struct bdev_io io;
+	bool done;
+};
+
+static void waiting_done(struct bdev_io *io)
+{
+	container_of(io, struct waiting, io)->done = true;
+}
+
+/* Nobody has a buffer for it: it waits in line, and is not lost. */
+static void test_wait_for_buffer(void **state)
+{
+	struct world w = world_create(&calm);
+	struct bufpool *pool = reactor_bufpool(reactors_get(w.set, 0));
+	struct iovec *taken = calloc(1 << 16, sizeof(*taken)), iov;
+	struct waiting p = {0};
+	struct bdev_channel *ch;
+	unsigned int n = 0;
+	struct bdev *b;
+	char path[64];
+	uint8_t *buf = aligned_alloc(4096, 8192);
+	int fd = world_tmpfile(MIB, path);
+
+	b = new_file(&w, path, 512);
+	((struct file *)b->driver_data)->mem_align = 512;
+	ch = world_channel(&w, b, 0);
+	while (bufpool_get(pool, BUF_SMALL, &taken[n], 1))
+		n++;
+	while (bufpool_get(pool, BUF_LARGE, &taken[n], 1))
+		n++;
+	assert_true(n > 0 && n < 1 << 16);
+	assert_int_equal(pwrite(fd, "abcdefgh", 8, 4096), 8);
+	iov = (struct iovec){buf + 8, 4096};
+	p.io = (struct bdev_io){.op = BDEV_READ,
+				.offset = 4096,
+				.len = 4096,
+				.iov = &iov,
+				.iovcnt = 1,
+				.done = waiting_done};
+	assert_int_equal(bdev_submit(ch, &p.io), BDEV_PENDING);
+	world_settle(&w);
+	assert_false(p.done);
+	bufpool_put(pool, taken, n);
+	world_settle(&w);
+	assert_true(p.done);
+	assert_int_equal(p.io.result, 0);
+	assert_memory_equal(buf + 8, "abcdefgh", 8);
+	assert_int_equal(bufpool_in_use(pool), 0);
+	bdev_channel_put(ch);
+	world_destroy(&w);
+	close(fd);
+	free(taken);
+	free(buf);
+}
+
+/* A file system runs full under a thin file. Needs a mount of its own. */
+static void test_no_space(void **state)
+{
+	struct world w;
+	struct bdev_channel *ch;
+	uint8_t *buf = aligned_alloc(4096, MIB);
+	char path[64], dir[] = "bdev-XXXXXX";
+	struct bdev *b;
+	int fd, r;
+
+	if (unshare(CLONE_NEWNS) < 0 || !mkdtemp(dir)) {
+		free(buf);
+		skip();
+	}
+	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	r = mount("tmpfs", dir, "tmpfs", 0, "size=1m");
+	snprintf(path, sizeof(path), "%s/disk", dir);
+	fd = r < 0 ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		rmdir(dir);
+		free(buf);
+		skip();
+	}
+	assert_int_equal(ftruncate(fd, 4 * MIB), 0);
+	w = world_create(&calm);
+	b = new_file(&w, path, 512);
+	ch = world_channel(&w, b, 0);
+	memset(buf, 1, MIB);
+	assert_int_equal(world_rw(&w, ch, BDEV_WRITE, 0, buf, MIB / 2), 0);
+	assert_int_equal(world_rw(&w, ch, BDEV_WRITE, MIB, buf, MIB), -ENOSPC);
+	assert_int_equal(world_rw(&w, ch, BDEV_UNMAP, 0, NULL, 2 * MIB), 0);
+	assert_int_equal(world_rw(&w, ch, BDEV_WRITE, MIB, buf, MIB / 2), 0);
+	bdev_channel_put(ch);
+	world_destroy(&w);
+	close(fd);
+	umount(dir);
+	rmdir(dir);
+	free(buf);
+}
+
 /* ---- A loop device. */
 
 /* Its descriptor and @path, or -1. It detaches when it is closed. */
@@ -402,6 +524,9 @@ int main(void)
 		cmocka_unit_test(test_rescan),
 		cmocka_unit_test(test_flush_failed),
 		cmocka_unit_test(test_zeroes_written),
+		cmocka_unit_test(test_buffered),
+		cmocka_unit_test(test_wait_for_buffer),
+		cmocka_unit_test(test_no_space),
 		cmocka_unit_test(test_block_device),
 	};
 
