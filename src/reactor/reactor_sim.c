@@ -21,8 +21,10 @@
 /* Few, so that waiting for buffers is part of the simulation. */
 #define SIM_SMALL_BUFS 32
 #define SIM_LARGE_BUFS 48
-/* Torn writes and short results are cut at sectors. */
+/* A write that fails is cut at a sector; a short result at a page, as O_DIRECT
+ * would have it. */
 #define SIM_SECTOR 512u
+#define SIM_PAGE   4096u
 
 /* ------------------------------------------------------------------------
  * The generator: splitmix64.
@@ -225,14 +227,16 @@ static ssize_t transfer(const struct sim_io *io, uint64_t len)
 	return got < 0 ? -errno : got;
 }
 
-/* How much of the I/O takes effect when not all of it does; whole sectors. */
-static uint64_t cut(struct sim *sim, const struct sim_io *io, uint64_t min)
+/* How much of the I/O takes effect when not all of it does: @min to all but one
+ * of its @unit bytes. */
+static uint64_t cut(struct sim *sim, const struct sim_io *io, uint64_t min,
+		    uint64_t unit)
 {
-	uint64_t sectors = io->len / SIM_SECTOR;
+	uint64_t units = io->len / unit;
 
-	if (sectors <= min)
+	if (units <= min)
 		return io->len;
-	return (min + sim_rand_below(sim, sectors - min)) * SIM_SECTOR;
+	return (min + sim_rand_below(sim, units - min)) * unit;
 }
 
 static int run_transfer(struct sim *sim, const struct sim_io *io)
@@ -240,13 +244,13 @@ static int run_transfer(struct sim *sim, const struct sim_io *io)
 	uint64_t torn;
 
 	if (sim_chance(sim, sim->opt.io_error)) {
-		torn = cut(sim, io, 0);
+		torn = cut(sim, io, 0, SIM_SECTOR);
 		if (torn < io->len && torn > 0)
 			(void)transfer(io, torn);
 		return -EIO;
 	}
 	if (sim_chance(sim, sim->opt.short_io))
-		return (int)transfer(io, cut(sim, io, 1));
+		return (int)transfer(io, cut(sim, io, 1, SIM_PAGE));
 	return (int)transfer(io, io->len);
 }
 
