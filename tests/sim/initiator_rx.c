@@ -380,7 +380,9 @@ static void rx_nop_in(struct initiator *ini, const uint8_t *bhs,
 	nop = container_of(req, struct ini_nop, req);
 	EXPECT(load_be32(bhs + BHS_TTT) == RESERVED_TAG,
 	       "Target Transfer Tag in an answer to a NOP-Out");
-	EXPECT(len == nop->len && memcmp(data, nop->data, len) == 0,
+	/* 11.19.3: cut to what we can take. */
+	EXPECT(len == MIN(nop->len, ini->p.mrdsl_in) &&
+		       memcmp(data, nop->data, len) == 0,
 	       "NOP-In with other data than the NOP-Out");
 	ini_finish(ini, req);
 }

@@ -133,6 +133,7 @@ static void make_groups(struct world *w)
 	      "target node", why);
 	if (w->error[0])
 		return;
+	w->node->queue_depth = w->opt.iscsi.max_queue_depth;
 	w->node->header_digest = w->opt.header_digest;
 	w->node->data_digest = w->opt.data_digest;
 	check(w, target_node_add_map(w->node, 1, 1, &why), "map", why);
