@@ -68,7 +68,10 @@ static void tmf_done(struct scsi_tmf *scsi)
 
 	s->ntmfs--;
 	c->inflight--;
-	if (c->state != CONN_CLOSING)
+	/* 11.6.1: a task that has its status by now was not aborted. */
+	if (c->state != CONN_CLOSING && scsi->missed)
+		respond(c, tmf->itt, ISCSI_TMF_RSP_NO_TASK, false);
+	else if (c->state != CONN_CLOSING)
 		respond(c, tmf->itt, iscsi_responses[scsi->response],
 			tmf->function == ISCSI_TMF_TARGET_COLD_RESET &&
 				scsi->response == SCSI_TMF_COMPLETE);

@@ -204,6 +204,7 @@ struct scsi_tmf {
 	void (*done)(struct scsi_tmf *tmf);
 	enum scsi_tmf_response response;
 	uint32_t additional;        /* QUERY ASYNC EVENT: 3 bytes of response */
+	bool missed;                /* ABORT TASK: the task was over already */
 	/* ---- The device server's. */
 	struct list link;           /* core's, until done */
 	struct sweep *sweep;

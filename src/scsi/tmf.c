@@ -111,7 +111,9 @@ static bool has_task(struct lun_view *view, const void *ctx)
 static void start_own(struct scsi_tmf *tmf)
 {
 	if (tmf->function == SCSI_TMF_ABORT_TASK) {
-		if (tmf->task != NULL)
+		tmf->missed = tmf->task == NULL ||
+			      tmf->task->state == SCSI_TASK_COMPLETE;
+		if (!tmf->missed)
 			task_abort(tmf->task, false);
 		return;
 	}
@@ -121,7 +123,8 @@ static void start_own(struct scsi_tmf *tmf)
 static bool own_ended(struct scsi_tmf *tmf)
 {
 	if (tmf->function == SCSI_TMF_ABORT_TASK)
-		return tmf->task == NULL || !tmf->task->aborted;
+		return tmf->missed || tmf->task == NULL ||
+		       !tmf->task->aborted;
 	return !any_view(tmf, tmf->nexus->dv, busy_in_view, tmf);
 }
 
@@ -361,6 +364,7 @@ void scsi_tmf_start(struct scsi_tmf *tmf)
 	struct scsi_core *core = tmf->nexus->dv->core;
 
 	tmf->started = false;
+	tmf->missed = false;
 	tmf->sweep = NULL;
 	tmf->view = NULL;
 	tmf->additional = 0;
