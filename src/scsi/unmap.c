@@ -8,8 +8,8 @@
 #include "scsi/rw.h"
 #include "scsi/task_priv.h"
 
-#define UNMAP_HEADER 8
-#define UNMAP_DESC   16
+#define UNMAP_HEADER 8u
+#define UNMAP_DESC   16u
 
 enum { UNMAP_NEXT, UNMAP_COUNT };
 
@@ -138,7 +138,7 @@ enum scsi_step exec_unmap(struct scsi_task *t, uint32_t len)
 
 #define STATUS_MAPPED	   0
 #define STATUS_DEALLOCATED 1
-#define STATUS_DESCS	   32 /* in one answer; the initiator asks on */
+#define STATUS_DESCS	   32u /* in one answer; the initiator asks on */
 #define STATUS_LEN	   (8 + 16 * STATUS_DESCS)
 
 enum { STATUS_LBA, STATUS_COUNT, STATUS_MAX };
@@ -183,7 +183,8 @@ static enum scsi_step status_known(struct scsi_task *t)
 
 	if (t->io.result < 0)
 		return sense_errno(t, t->io.result);
-	n = MIN(MIN(n, left), (uint64_t)UINT32_MAX);
+	n = MIN(n, left);
+	n = MIN(n, (uint64_t)UINT32_MAX);
 	ASSERT(n > 0);
 	if (!put_status(t, t->scratch[STATUS_LBA], n,
 			t->io.allocated ? STATUS_MAPPED : STATUS_DEALLOCATED))
@@ -208,15 +209,16 @@ static enum scsi_step status_next(struct scsi_task *t)
 enum scsi_step cmd_get_lba_status(struct scsi_task *t)
 {
 	uint64_t lba = load_be64(t->cdb + 2);
-	uint32_t alloc = load_be32(t->cdb + 10);
+	uint32_t alloc = load_be32(t->cdb + 10), room;
 
 	if (lba >= t->view->nblocks)
 		return sense_lba(t, lba);
 	(void)task_small(t, STATUS_LEN);
 	t->scratch[STATUS_LBA] = lba;
 	t->scratch[STATUS_COUNT] = 0;
-	/* Not more than the initiator has room for. */
-	t->scratch[STATUS_MAX] =
-		MAX(1u, MIN((alloc - MIN(alloc, 8u)) / 16, STATUS_DESCS));
+	/* Not more than the initiator has room for, but one. */
+	room = alloc > 8 ? (alloc - 8) / 16 : 0;
+	room = MIN(room, STATUS_DESCS);
+	t->scratch[STATUS_MAX] = room > 0 ? room : 1;
 	return status_next(t);
 }
