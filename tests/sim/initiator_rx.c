@@ -365,6 +365,7 @@ static void rx_nop_in(struct initiator *ini, const uint8_t *bhs,
 {
 	struct ini_req *req;
 	struct ini_nop *nop;
+	uint32_t most;
 
 	if (load_be32(bhs + BHS_ITT) == RESERVED_TAG) {
 		EXPECT(load_be32(bhs + BHS_STATSN) == ini->expstatsn,
@@ -381,8 +382,8 @@ static void rx_nop_in(struct initiator *ini, const uint8_t *bhs,
 	EXPECT(load_be32(bhs + BHS_TTT) == RESERVED_TAG,
 	       "Target Transfer Tag in an answer to a NOP-Out");
 	/* 11.19.3: cut to what we can take. */
-	EXPECT(len == MIN(nop->len, ini->p.mrdsl_in) &&
-		       memcmp(data, nop->data, len) == 0,
+	most = MIN(nop->len, ini->p.mrdsl_in);
+	EXPECT(len == most && memcmp(data, nop->data, len) == 0,
 	       "NOP-In with other data than the NOP-Out");
 	ini_finish(ini, req);
 }

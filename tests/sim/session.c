@@ -247,6 +247,7 @@ static void count_up(struct sess *s)
 bool sess_turn(struct sess *s)
 {
 	struct session_test *t = s->t;
+	enum sess_phase before = s->phase;
 	uint8_t chunk[CHUNK_MAX];
 	size_t in, out;
 
@@ -269,5 +270,5 @@ bool sess_turn(struct sess *s)
 	out = ini_take(&s->ini, chunk, 1 + test_random(t, sizeof(chunk)));
 	if (out > 0)
 		sim_peer_send(s->peer, chunk, out);
-	return in > 0 || out > 0;
+	return in > 0 || out > 0 || s->phase != before;
 }

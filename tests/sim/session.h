@@ -94,7 +94,8 @@ struct session_test {
 	struct sess sess[SESSIONS_MAX];
 	uint32_t nsess, nluns;
 	uint64_t random;
-	bool faults;	     /* of the disks */
+	bool faults; /* of the disks */
+	bool verbose;
 	uint32_t tmf_chance; /* in 1000, per command */
 	struct session_counts counts;
 };
@@ -103,7 +104,7 @@ uint64_t test_random(struct session_test *t, uint64_t n);
 
 void sess_init(struct session_test *t, struct sess *s, uint32_t index);
 void sess_deinit(struct sess *s);
-/* Moves bytes and goes on. True when something was moved. */
+/* Moves bytes and goes on. True when something has happened. */
 bool sess_turn(struct sess *s);
 
 /* session_jobs.c */

@@ -93,6 +93,38 @@ static bool turn_all(struct session_test *t)
 	return moved;
 }
 
+static void print_request(const struct ini_req *req)
+{
+	const struct ini_cmd *c = container_of(req, struct ini_cmd, req);
+
+	printf("    opcode 0x%02x CmdSN %u", req->opcode, req->cmdsn);
+	if (req->opcode == ISCSI_SCSI_COMMAND)
+		printf(" CDB 0x%02x LUN %u: %u bytes, %u came, %u sent, "
+		       "%u to send unasked, %u R2Ts",
+		       c->cdb[0], (unsigned int)(req->lun >> 48), c->edtl,
+		       c->got, c->sent, c->unsol_left, c->nr2t);
+	printf("\n");
+}
+
+/* Who waits for what, when a seed hangs. */
+static void print_sessions(const struct session_test *t)
+{
+	for (uint32_t i = 0; i < t->nsess; i++) {
+		const struct sess *s = &t->sess[i];
+		const struct initiator *ini = &s->ini;
+		struct ini_req *req;
+
+		printf("  session %u: phase %d, state %d, CmdSN %u, window "
+		       "%u..%u, %zu bytes to send\n",
+		       i, s->phase, ini->state, ini->cmdsn, ini->expcmdsn,
+		       ini->maxcmdsn, ini->out.len);
+		list_for_each(req, &ini->outstanding, link)
+			print_request(req);
+		list_for_each(req, &ini->waiting, link)
+			printf("    (opcode 0x%02x waits)\n", req->opcode);
+	}
+}
+
 static void run_sessions(struct session_test *t)
 {
 	uint64_t steps = 0;
@@ -110,6 +142,8 @@ static void run_sessions(struct session_test *t)
 		if (!sim_step(t->w.set, PATIENCE_NS) ||
 		    sim_now_ns(t->w.set) > PATIENCE_NS)
 			world_fail(&t->w, "it hangs");
+		if (t->w.error[0] && t->verbose)
+			print_sessions(t);
 	}
 	t->counts.steps += steps;
 }
@@ -146,6 +180,7 @@ static bool run_seed(uint64_t seed, struct session_counts *counts,
 		return false;
 	t->random = seed * 0x2545f4914f6cdd1du;
 	t->counts = *counts;
+	t->verbose = log_get_print_level() > LOG_LEVEL_DISABLED;
 	choose_world(t, &o, seed);
 	t->nsess = 1 + (uint32_t)test_random(t, SESSIONS_MAX);
 	for (uint32_t i = 0; i < t->nluns; i++)
