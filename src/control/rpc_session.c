@@ -144,16 +144,9 @@ static bool options_ok(struct rpc_call *call, const struct iscsi_options *o)
 
 	if (!rpc_policy_ok(call, &o->discovery_auth))
 		return false;
-	if (iscsi_name_check(o->node_base, &why) < 0) {
-		rpc_fail(call, RPC_INVALID_PARAMS,
-			 "Invalid parameters: node_base: %s",
-			 why ? why : "not an iSCSI name");
-		return false;
-	}
-	if (o->first_burst_length > o->max_burst_length) {
-		rpc_fail(call, RPC_INVALID_PARAMS,
-			 "Invalid parameters: first_burst_length is above "
-			 "max_burst_length");
+	if (iscsi_options_check(o, &why) < 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "Invalid parameters: %s",
+			 why ? why : "the options do not fit together");
 		return false;
 	}
 	return true;
