@@ -30,8 +30,8 @@ static void unmap(const struct sockaddr_storage *a,
 	memcpy(&v4->sin_addr, &v6->sin6_addr.s6_addr[12], sizeof(v4->sin_addr));
 }
 
-/* One TargetAddress; none when a wildcard cannot be told from @local. */
-static void add_portal(const struct portal *portal,
+/* One TargetAddress; none (false) when a wildcard cannot be told from @local. */
+static bool add_portal(const struct portal *portal, const char *target_name,
 		       const struct sockaddr_storage *local, struct buf *out)
 {
 	char host[ADDR_TEXT_MAX], text[TARGET_ADDRESS_MAX];
@@ -40,13 +40,16 @@ static void add_portal(const struct portal *portal,
 	if (addr_is_wildcard(&portal->addr)) {
 		unmap(local, &shown);
 		if (shown.ss_family != portal->addr.ss_family)
-			return;
+			return false;
 	}
+	if (target_name != NULL)
+		text_add(out, "TargetName", target_name);
 	addr_host(&shown, true, host, sizeof(host));
 	snprintf(text, sizeof(text), "%s:%u,%u", host,
 		 (unsigned int)addr_port(&portal->addr),
 		 (unsigned int)portal->group->tag);
 	text_add(out, "TargetAddress", text);
+	return true;
 }
 
 static void add_target(const struct target_node *node, const char *initiator,
@@ -54,17 +57,22 @@ static void add_target(const struct target_node *node, const char *initiator,
 		       const struct sockaddr_storage *local, struct buf *out)
 {
 	const struct portal_group *groups[TARGET_MAPS_MAX];
+	const char *name = node->name; /* until it is said */
 	const struct portal *portal;
 	uint32_t n;
 
 	n = target_node_visible(node, initiator, peer, groups,
 				ARRAY_LEN(groups));
-	if (n == 0)
-		return;
-	text_add(out, "TargetName", node->name);
 	for (uint32_t i = 0; i < n; i++) {
-		list_for_each(portal, &groups[i]->portals, link)
-			add_portal(portal, local, out);
+		/* Not opened yet: there is nothing to connect to. */
+		if (groups[i]->wait)
+			continue;
+		/* A name without addresses would stand for this very portal
+		 * (Appendix C), so it comes with the first of them. */
+		list_for_each(portal, &groups[i]->portals, link) {
+			if (add_portal(portal, name, local, out))
+				name = NULL;
+		}
 	}
 }
 

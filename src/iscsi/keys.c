@@ -19,23 +19,22 @@ static const char *const task_reporting_values[] = {
 	[TASK_REPORTING_FAST_ABORT] = "FastAbort",
 	[TASK_REPORTING_COUNT] = NULL,
 };
-/* A session of one connection answers in order, which is the fence. */
-#define TASK_REPORTING_SUPPORTED \
-	(1u << TASK_REPORTING_RFC3720 | 1u << TASK_REPORTING_FENCE)
+#define REPORT_PLAIN (1u << TASK_REPORTING_RFC3720)
+#define REPORT_FENCE (1u << TASK_REPORTING_FENCE)
 
-#define SEC	 KEY_IN_SECURITY
-#define OPER	 KEY_IN_OPERATIONAL
-#define FFP	 KEY_IN_FULL_FEATURE
-#define INI	 KEY_FROM_INITIATOR
-#define TGT	 KEY_FROM_TARGET
-#define BOTH	 (KEY_FROM_INITIATOR | KEY_FROM_TARGET)
-#define LO	 KEY_LEADING
-#define NODISC	 KEY_NOT_IN_DISCOVERY
-#define CO	 KEY_OF_CONNECTION
-#define S(field) offsetof(struct session_params, field)
-#define C(field) offsetof(struct conn_params, field)
-#define SHORT	 KEY_VALUE_MAX
-#define LONG	 KEY_VALUE_LONG_MAX
+#define SEC	     KEY_IN_SECURITY
+#define OPER	     KEY_IN_OPERATIONAL
+#define FFP	     KEY_IN_FULL_FEATURE
+#define INI	     KEY_FROM_INITIATOR
+#define TGT	     KEY_FROM_TARGET
+#define BOTH	     (KEY_FROM_INITIATOR | KEY_FROM_TARGET)
+#define LO	     KEY_LEADING
+#define NODISC	     KEY_NOT_IN_DISCOVERY
+#define CO	     KEY_OF_CONNECTION
+#define S(field)     offsetof(struct session_params, field)
+#define C(field)     offsetof(struct conn_params, field)
+#define SHORT	     KEY_VALUE_MAX
+#define LONG	     KEY_VALUE_LONG_MAX
 
 /* RFC 7143, 12 and 13; RFC 7144, 7.1.1. */
 /* clang-format off */
@@ -333,8 +332,11 @@ int key_list_choose(const char *list, const char *const *values,
 
 static uint32_t list_allowed(const struct keys *k, enum key key)
 {
+	/* One connection answers in order, which is the fence; several do not. */
 	if (key == KEY_TASK_REPORTING)
-		return TASK_REPORTING_SUPPORTED;
+		return k->session.max_connections == 1
+			       ? REPORT_PLAIN | REPORT_FENCE
+			       : REPORT_PLAIN;
 	if (key == KEY_HEADER_DIGEST && k->ours.need_header_digest)
 		return DIGEST_CRC32C;
 	if (key == KEY_DATA_DIGEST && k->ours.need_data_digest)
@@ -385,6 +387,10 @@ static uint32_t bound(const struct keys *k, enum key key)
 		return 1;
 	if (key == KEY_ERROR_RECOVERY_LEVEL && s->max_outstanding_r2t > 1)
 		return 0;
+	/* 13.23, see list_allowed() */
+	if (key == KEY_MAX_CONNECTIONS &&
+	    s->task_reporting != TASK_REPORTING_RFC3720)
+		return 1;
 	return key_table[key].max;
 }
 
