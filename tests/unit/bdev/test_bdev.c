@@ -43,10 +43,14 @@ struct toy {
 static int toy_do(struct toy *t, struct bdev_io *io)
 {
 	uint8_t *p = t->mem + io->offset;
+	uint64_t total = 0;
 	unsigned int i;
 
 	if (t->ncalls == t->fail_at)
 		return t->error;
+	for (i = 0; i < io->iovcnt; i++)
+		total += io->iov[i].iov_len;
+	assert_true(io->iovcnt == 0 || total == io->len);
 	for (i = 0; i < io->iovcnt; i++) {
 		if (io->op == BDEV_READ)
 			memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
