@@ -43,7 +43,9 @@ struct reactor_options {
 };
 
 /*
- * Creates all reactors, not yet running. On failure 0 is not returned and
+ * Creates all reactors, not yet running. Their threads wait from here on, so
+ * that a lack of them shows here: no fork() between this and reactors_run().
+ * Before that call, work for a reactor is mail. On failure 0 is not returned and
  * @ret_why has one line for the user (for instance which setting of the kernel
  * or the container forbids io_uring).
  */
@@ -98,7 +100,8 @@ void timer_stop(struct reactor *r, struct timer *t);
 bool timer_running(const struct timer *t);
 
 /* From any reactor, to any reactor (also the own one): mail->run(mail) there.
- * Between two given reactors order is kept. */
+ * Between two given reactors order is kept. Other threads and signal handlers
+ * may post too. Not again before it has run. */
 void mail_post(struct reactor *to, struct mail *mail);
 
 /*

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BIG (64u << 20)
+#define BIG (16u << 20)
 
 static uint32_t draw(uint32_t *seed, uint32_t below)
 {
@@ -182,7 +182,11 @@ static void storm_next(struct mail *mail)
 	struct storm *all = container_of(mail, struct storm, next);
 	int fds[2];
 
-	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
+	if (all->seed % 2)
+		env_tcp_pair(fds);
+	else
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
+				 fds) == 0);
 	end_new(all, fds[0]);
 	end_new(all, fds[1]);
 	if (++all->started < PAIRS)
@@ -198,7 +202,7 @@ static void storm_start(struct env *env)
 	mail_post(reactor_current(), &all->next);
 }
 
-static void test_storm(void **state)
+static void storm(bool tcp)
 {
 	for (uint32_t seed = 1; seed <= 20; seed++) {
 		struct storm all = {.env.start = storm_start, .seed = seed};
@@ -206,6 +210,12 @@ static void test_storm(void **state)
 		env_run(&all.env);
 		assert_int_equal(all.left, 0);
 	}
+}
+
+static void test_storm(void **state)
+{
+	storm(false);
+	storm(true);
 }
 
 /* ---- One stream, and a peer that is a plain socket. */
@@ -219,7 +229,7 @@ struct lone {
 	size_t got;
 	int sent_error, ended_error;
 	uint32_t sents, endeds, released;
-	bool close_when_sent, close_when_ended;
+	bool close_when_sent, close_when_ended, tcp;
 	struct mail mail;
 	pthread_t thread;
 	uint64_t sum;
@@ -271,17 +281,21 @@ static void lone_attach(struct lone *x)
 {
 	int fds[2];
 
-	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+	if (x->tcp)
+		env_tcp_pair(fds);
+	else
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
 	x->fd = fds[0];
 	x->peer = fds[1];
 	stream_attach(&x->s, reactor_current(), x->fd, &lone_ops);
 }
 
-static struct lone *lone_new(void (*start)(struct env *env))
+static struct lone *lone_new(void (*start)(struct env *env), bool tcp)
 {
 	struct lone *x = calloc(1, sizeof(*x));
 
 	x->env.start = start;
+	x->tcp = tcp;
 	x->sent_error = x->ended_error = 1;
 	x->big = malloc(BIG);
 	for (size_t i = 0; i < BIG; i++)
@@ -319,9 +333,9 @@ static void stuck_start(struct env *env)
 	mail_post(reactor_current(), &x->mail);
 }
 
-static void test_close_stuck_send(void **state)
+static void close_stuck_send(bool tcp)
 {
-	struct lone *x = lone_new(stuck_start);
+	struct lone *x = lone_new(stuck_start, tcp);
 
 	env_run(&x->env);
 	assert_int_equal(x->released, 1);
@@ -329,9 +343,15 @@ static void test_close_stuck_send(void **state)
 	lone_free(x);
 }
 
+static void test_close_stuck_send(void **state)
+{
+	close_stuck_send(false);
+	close_stuck_send(true);
+}
+
 /* A slow reader gets everything, from more iovecs than one call takes. */
 
-static void *slow_reader(void *arg)
+static void *read_slowly(void *arg)
 {
 	struct lone *x = arg;
 	static const size_t sizes[] = {1, 70000, 13, 4096, 1000000};
@@ -367,12 +387,12 @@ static void slow_start(struct env *env)
 	x->iov[n - 2].iov_len = BIG - (off - x->iov[n - 2].iov_len);
 	x->close_when_sent = true;
 	stream_send(&x->s, x->iov, (unsigned int)n);
-	CHECK(pthread_create(&x->thread, NULL, slow_reader, x) == 0);
+	CHECK(pthread_create(&x->thread, NULL, read_slowly, x) == 0);
 }
 
-static void test_slow_reader(void **state)
+static void slow_reader(bool tcp)
 {
-	struct lone *x = lone_new(slow_start);
+	struct lone *x = lone_new(slow_start, tcp);
 
 	env_run(&x->env);
 	pthread_join(x->thread, NULL);
@@ -380,6 +400,12 @@ static void test_slow_reader(void **state)
 	assert_int_equal(x->sent_error, 0);
 	assert_int_equal(x->sum, BIG);
 	lone_free(x);
+}
+
+static void test_slow_reader(void **state)
+{
+	slow_reader(false);
+	slow_reader(true);
 }
 
 /* The peer closes its half: what we send still arrives. */
@@ -393,7 +419,7 @@ static void half_closed(struct stream *s, int error)
 	x->close_when_sent = true;
 	x->iov[0] = (struct iovec){x->big, BIG};
 	stream_send(s, x->iov, 1);
-	CHECK(pthread_create(&x->thread, NULL, slow_reader, x) == 0);
+	CHECK(pthread_create(&x->thread, NULL, read_slowly, x) == 0);
 }
 
 static void half_start(struct env *env)
@@ -412,9 +438,9 @@ static void half_start(struct env *env)
 	CHECK(shutdown(x->peer, SHUT_WR) == 0);
 }
 
-static void test_half_close(void **state)
+static void half_close(bool tcp)
 {
-	struct lone *x = lone_new(half_start);
+	struct lone *x = lone_new(half_start, tcp);
 
 	env_run(&x->env);
 	pthread_join(x->thread, NULL);
@@ -424,6 +450,12 @@ static void test_half_close(void **state)
 	assert_int_equal(x->sent_error, 0);
 	assert_int_equal(x->sum, BIG);
 	lone_free(x);
+}
+
+static void test_half_close(void **state)
+{
+	half_close(false);
+	half_close(true);
 }
 
 /* The peer goes away under a send: sent() has the error, once. */
@@ -440,15 +472,21 @@ static void gone_start(struct env *env)
 	x->peer = -1;
 }
 
-static void test_peer_gone(void **state)
+static void peer_gone(bool tcp)
 {
-	struct lone *x = lone_new(gone_start);
+	struct lone *x = lone_new(gone_start, tcp);
 
 	env_run(&x->env);
 	assert_int_equal(x->sents, 1);
 	assert_true(x->sent_error < 0);
 	assert_true(x->endeds <= 1);
 	lone_free(x);
+}
+
+static void test_peer_gone(void **state)
+{
+	peer_gone(false);
+	peer_gone(true);
 }
 
 /* A paused stream says nothing of the end before it is resumed. */
@@ -476,15 +514,21 @@ static void paused_start(struct env *env)
 	mail_post(reactor_current(), &x->mail);
 }
 
-static void test_paused_end(void **state)
+static void paused_end(bool tcp)
 {
-	struct lone *x = lone_new(paused_start);
+	struct lone *x = lone_new(paused_start, tcp);
 
 	env_run(&x->env);
 	assert_int_equal(x->got, 777);
 	assert_int_equal(x->endeds, 1);
 	assert_int_equal(x->ended_error, 0);
 	lone_free(x);
+}
+
+static void test_paused_end(void **state)
+{
+	paused_end(false);
+	paused_end(true);
 }
 
 /* Closed between stream_detach() and detached(): released() comes alone. */
@@ -512,13 +556,19 @@ static void detach_start(struct env *env)
 	mail_post(reactor_current(), &x->mail);
 }
 
-static void test_detach_close(void **state)
+static void detach_close(bool tcp)
 {
-	struct lone *x = lone_new(detach_start);
+	struct lone *x = lone_new(detach_start, tcp);
 
 	env_run(&x->env);
 	assert_int_equal(x->released, 1);
 	lone_free(x);
+}
+
+static void test_detach_close(void **state)
+{
+	detach_close(false);
+	detach_close(true);
 }
 
 int main(void)

@@ -7,7 +7,6 @@
 #include "uring_env.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -342,23 +341,6 @@ static const struct stream_ops rx_ops = {
 
 /* ---- The test. */
 
-static void tcp_pair(int fds[2])
-{
-	struct sockaddr_in a = {.sin_family = AF_INET};
-	socklen_t len = sizeof(a);
-	int l = socket(AF_INET, SOCK_STREAM, 0);
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	CHECK(bind(l, (struct sockaddr *)&a, len) == 0);
-	CHECK(listen(l, 1) == 0);
-	CHECK(getsockname(l, (struct sockaddr *)&a, &len) == 0);
-	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(connect(fds[0], (struct sockaddr *)&a, len) == 0);
-	fds[1] = accept4(l, NULL, NULL, SOCK_NONBLOCK);
-	CHECK(fds[1] >= 0);
-	close(l);
-}
-
 static void flow_start(struct flows *all, uint32_t i)
 {
 	struct sender *tx = &all->senders[i];
@@ -366,7 +348,7 @@ static void flow_start(struct flows *all, uint32_t i)
 	int fds[2];
 
 	if (all->tcp)
-		tcp_pair(fds);
+		env_tcp_pair(fds);
 	else
 		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
 				 fds) == 0);

@@ -8,8 +8,12 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "reactor/reactor.h"
@@ -80,4 +84,24 @@ static inline void env_run(struct env *env)
 static inline void env_stop(struct env *env)
 {
 	reactors_stop(env->set);
+}
+
+/* A TCP connection over loopback; its first end is non-blocking. */
+static inline void env_tcp_pair(int fds[2])
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET, SOCK_STREAM, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(bind(l, (struct sockaddr *)&a, len) == 0);
+	CHECK(listen(l, 1) == 0);
+	CHECK(getsockname(l, (struct sockaddr *)&a, &len) == 0);
+	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(fds[0], (struct sockaddr *)&a, len) == 0);
+	fds[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	CHECK(fds[1] >= 0);
+	/* As a listener hands it over. The other end is for plain calls. */
+	CHECK(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
+	close(l);
 }
