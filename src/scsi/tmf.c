@@ -62,6 +62,7 @@ static void check_drains(struct scsi_core *core)
 static void finish(struct scsi_tmf *tmf, enum scsi_tmf_response response)
 {
 	list_remove(&tmf->link);
+	core_wake(tmf->nexus->dv->core);        /* a leaving LUN waits for it */
 	tmf->response = response;
 	tmf->done(tmf);
 }
@@ -140,6 +141,11 @@ static bool in_reach(const struct scsi_task *t, const void *ctx)
 {
 	const struct reach *r = ctx;
 
+	/* Commands of the same nexus that came after the function are newer.
+	 * With others there is no such order, and they get the unit attention
+	 * now: none may slip through between the two. */
+	if (t->nexus == r->tmf->nexus)
+		return t->seq <= r->tmf->seq;
 	return t->seq <= r->core->seq;
 }
 
@@ -234,10 +240,7 @@ static void reach_core(struct sweep_core *c)
 	const struct reach r = {.tmf = c->sweep->ctx, .core = c};
 	struct device_view *dv = reach_device(c);
 
-	/* Commands that came to the own core after the function are newer; on
-	 * other cores there is no such order. */
-	c->seq = c->index == r.tmf->nexus->dv->core->index ? r.tmf->seq
-							   : dv->core->seq;
+	c->seq = dv->core->seq;
 	any_view(r.tmf, dv, reach_view, &r);
 	core_drain(dv->core, c, reach_busy);
 }
