@@ -440,6 +440,7 @@ static bool save_split(struct control *c, json_t *config, const struct bdev *b,
 		       const struct bdev *base)
 {
 	char name[BDEV_NAME_MAX + 16];
+	uint64_t mib = bdev_size(b) >> 20;
 	uint32_t count = 0;
 
 	snprintf(name, sizeof(name), "%sp0", base->name);
@@ -448,11 +449,13 @@ static bool save_split(struct control *c, json_t *config, const struct bdev *b,
 	do {
 		snprintf(name, sizeof(name), "%sp%u", base->name, ++count);
 	} while (bdev_find(c->opt.bdevs, name));
+	/* A size that is no MiB came from cutting into equal parts. */
+	if (mib << 20 != bdev_size(b))
+		mib = 0;
 	return rpc_config_add(config, "bdev_split_create",
 			      json_pack("{s:s, s:i, s:I}", "base_bdev",
 					base->name, "split_count", (int)count,
-					"split_size_mb",
-					(json_int_t)(bdev_size(b) >> 20)));
+					"split_size_mb", (json_int_t)mib));
 }
 
 bool rpc_save_vbdev(struct control *c, json_t *config, const struct bdev *b,
