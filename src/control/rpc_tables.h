@@ -21,3 +21,6 @@ bool rpc_save_options(struct control *c, json_t *config);
 bool rpc_save_groups(struct control *c, json_t *config);
 bool rpc_save_auth(struct control *c, json_t *config);
 bool rpc_save_targets(struct control *c, json_t *config);
+
+/* The method iscsi_get_target_nodes. */
+void rpc_get_target_nodes(struct rpc_call *call);
