@@ -113,6 +113,19 @@ uint32_t ini_sense(const struct ini_cmd *cmd)
  * PDUs out.
  */
 
+void ini_trace(const struct initiator *ini, const char *way, const uint8_t *bhs)
+{
+	if (!ini->opt.trace)
+		return;
+	printf("%s %s op %02x flags %02x %02x %02x dsl %u lun %u itt %08x :",
+	       ini->opt.trace, way, bhs[0], bhs[1], bhs[2], bhs[3],
+	       load_be24(bhs + BHS_DSL), load_be16(bhs + BHS_LUN),
+	       load_be32(bhs + BHS_ITT));
+	for (int i = 20; i < 48; i += 4)
+		printf(" %08x", load_be32(bhs + i));
+	printf("\n");
+}
+
 void ini_emit(struct initiator *ini, uint8_t *bhs, const void *data,
 	      uint32_t len)
 {
@@ -123,6 +136,7 @@ void ini_emit(struct initiator *ini, uint8_t *bhs, const void *data,
 	uint32_t crc;
 
 	store_be24(bhs + BHS_DSL, len);
+	ini_trace(ini, ">", bhs);
 	ini_bytes_push(&ini->out, bhs, BHS_LEN);
 	if (full && ini->p.header_digest) {
 		store_le32(digest, ini_crc(ini, bhs, BHS_LEN));

@@ -41,7 +41,9 @@ struct ini_options {
 	bool offer_immediate, immediate_data;
 	uint32_t max_burst, first_burst, mrdsl, max_r2t;
 	/* How to behave. */
-	bool odd_pieces; /* Data-Out of random lengths */
+	bool odd_pieces;   /* Data-Out of random lengths */
+	bool others_reset; /* tasks may vanish by another session's reset */
+	const char *trace; /* prints every header, with this before it */
 };
 
 /* What is in force. */

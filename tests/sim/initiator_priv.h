@@ -16,6 +16,9 @@ static inline int32_t ini_ahead(uint32_t a, uint32_t b)
 	return (int32_t)(a - b);
 }
 
+void ini_trace(const struct initiator *ini, const char *way,
+	       const uint8_t *bhs);
+
 /* Appends a PDU to @ini->out: fills in lengths, pads, adds digests. */
 void ini_emit(struct initiator *ini, uint8_t *bhs, const void *data,
 	      uint32_t len);

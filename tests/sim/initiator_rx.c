@@ -333,9 +333,11 @@ static void rx_tmf_response(struct initiator *ini, const uint8_t *bhs,
 	       "a malformed TMF response");
 	cmd = next_ended(ini, tmf);
 	if (tmf->response == ISCSI_TMF_RSP_NO_TASK)
-		EXPECT(tmf->function != ISCSI_TMF_ABORT_TASK || !cmd,
+		EXPECT(tmf->function != ISCSI_TMF_ABORT_TASK || !cmd ||
+			       ini->opt.others_reset,
 		       "no such task, but it has not been answered");
-	if (tmf->response == ISCSI_TMF_RSP_COMPLETE) {
+	if (tmf->response == ISCSI_TMF_RSP_COMPLETE ||
+	    tmf->response == ISCSI_TMF_RSP_NO_TASK) {
 		for (; cmd; cmd = next_ended(ini, tmf))
 			ini_forget(ini, cmd);
 	}
@@ -464,6 +466,7 @@ void ini_receive(struct initiator *ini, const uint8_t *bhs, const uint8_t *data,
 {
 	uint8_t opcode = bhs[BHS_OPCODE];
 
+	ini_trace(ini, "<", bhs);
 	if (ini->state == INI_LOGIN) {
 		EXPECT(opcode == ISCSI_LOGIN_RESPONSE,
 		       "opcode 0x%02x during login", opcode);

@@ -82,10 +82,13 @@ void sess_init(struct session_test *t, struct sess *s, uint32_t index)
 	memset(s, 0, sizeof(*s));
 	s->t = t;
 	s->index = index;
-	snprintf(s->name, sizeof(s->name), "iqn.2016-04.com.example:host%u",
+	snprintf(s->name, sizeof(s->name), "iqn.2016-04.com.example:%u",
 		 (unsigned int)test_random(t, 2));
 	s->opt.initiator = s->name;
 	s->opt.target = WORLD_TARGET;
+	s->opt.others_reset = index != RESETTER && t->tmf_chance > 0;
+	snprintf(s->label, sizeof(s->label), "[%u]", index);
+	s->opt.trace = t->verbose ? s->label : NULL;
 	/* Two sessions of one initiator differ in their ISID. */
 	memcpy(s->opt.isid, (uint8_t[]){0x00, 2, 0x3d, 0, 0, (uint8_t)index},
 	       6);

@@ -15,6 +15,9 @@
 
 #define SESSIONS_MAX 4
 #define DEPTH_MAX    32
+/* Which session resets logical units now and then: one, so that it is clear
+ * whose reset a unit attention tells of. */
+#define RESETTER 0
 
 struct session_test;
 
@@ -33,6 +36,8 @@ struct job {
 	struct sess *s;
 	enum job_kind kind;
 	bool busy;
+	bool doomed;  /* perhaps ended by a reset */
+	bool refused; /* as it must be */
 	uint8_t lun;
 	uint32_t lba, n; /* in units of the model */
 	uint32_t id;	 /* of the read or write in the model */
@@ -56,6 +61,7 @@ struct sess {
 	struct initiator ini;
 	struct ini_options opt;
 	char name[64];
+	char label[16];
 	struct sim_peer *peer;
 	struct sim_peer *left_open; /* abandoned: the target closes it */
 	enum sess_phase phase;
@@ -112,5 +118,7 @@ bool sess_turn(struct sess *s);
 void sess_issue(struct sess *s);
 void sess_start_ready(struct sess *s);
 void sess_start_verify(struct sess *s);
+/* Nothing moves any more: gives up what a reset may have ended. */
+bool sess_bury(struct sess *s);
 /* Its connection is lost: what becomes of its commands. */
 void sess_lose_jobs(struct sess *s);

@@ -97,8 +97,8 @@ static void job_good(struct job *j)
 		break;
 	case JOB_WRITE:
 		check_residual(j);
-		if (j->len > j->cmd.edtl)
-			world_fail(&j->s->t->w, "GOOD for a short write");
+		if (j->refused)
+			world_fail(&j->s->t->w, "GOOD for a part of a block");
 		j->s->t->counts.writes++;
 		j->s->t->counts.bytes_written += j->len;
 		break;
@@ -118,22 +118,38 @@ static void job_good(struct job *j)
 
 /*
  * A reset by somebody else is told by a unit attention only: the commands that
- * this session had there before the one that got it will not be answered.
+ * this session had there before the one that got it may not be answered.
  */
-static void sweep(struct job *j)
+static void doom(struct job *j)
 {
 	struct sess *s = j->s;
 
 	for (uint32_t i = 0; i < DEPTH_MAX; i++) {
 		struct job *o = &s->jobs[i];
 
-		if (!o->busy || o == j || o->lun != j->lun ||
-		    o->cmd.req.state != INI_SENT || o->kind == JOB_INQUIRY ||
-		    (int32_t)(o->cmd.req.cmdsn - j->cmd.req.cmdsn) > 0)
+		if (o->busy && o != j && o->lun == j->lun &&
+		    o->cmd.req.state == INI_SENT &&
+		    (int32_t)(o->cmd.req.cmdsn - j->cmd.req.cmdsn) < 0)
+			o->doomed = true;
+	}
+}
+
+bool sess_bury(struct sess *s)
+{
+	bool any = false;
+
+	if (s->phase == SESS_GONE)
+		return false;
+	for (uint32_t i = 0; i < DEPTH_MAX; i++) {
+		struct job *j = &s->jobs[i];
+
+		if (!j->busy || !j->doomed)
 			continue;
 		s->t->counts.swept++;
-		ini_forget(&s->ini, &o->cmd);
+		ini_forget(&s->ini, &j->cmd);
+		any = true;
 	}
+	return any;
 }
 
 static void job_checked(struct job *j)
@@ -144,10 +160,10 @@ static void job_checked(struct job *j)
 
 	if (key == KEY_UNIT_ATTENTION) {
 		t->counts.retries++;
-		if (asc == 0x29 || asc == 0x2f)
-			sweep(j);
-	} else if (key == KEY_ILLEGAL_REQUEST && j->kind == JOB_WRITE &&
-		   j->len > j->cmd.edtl) {
+		/* Its own resets tell the one who makes them by the answer. */
+		if ((asc == 0x29 || asc == 0x2f) && j->s->index != RESETTER)
+			doom(j);
+	} else if (key == KEY_ILLEGAL_REQUEST && j->refused) {
 		t->counts.short_writes++;
 	} else if (key == KEY_MEDIUM_ERROR && t->faults) {
 		t->counts.io_errors++;
@@ -208,6 +224,8 @@ static struct job *job_new(struct sess *s, enum job_kind kind, uint8_t lun,
 	j->kind = kind;
 	j->lun = lun;
 	j->busy = true;
+	j->doomed = false;
+	j->refused = false;
 	j->len = 0;
 	j->cmd.req.lun = ini_lun(lun);
 	j->cmd.req.done = job_done;
@@ -287,11 +305,14 @@ static void choose_range(struct sess *s, struct job *j)
 /* The expected length is that of the CDB, but now and then it is not. */
 static uint32_t choose_edtl(struct session_test *t, uint32_t len)
 {
+	uint32_t less;
+
 	if (test_random(t, 16) != 0)
 		return len;
 	if (test_random(t, 2))
 		return len + 1 + (uint32_t)test_random(t, 4096);
-	return 1 + (uint32_t)test_random(t, len);
+	less = 1 + (uint32_t)test_random(t, len);
+	return test_random(t, 2) && less >= 4096 ? less & ~4095u : less;
 }
 
 static void start_rw(struct sess *s, bool write)
@@ -313,6 +334,13 @@ static void start_rw(struct sess *s, bool write)
 	j->cmd.write = write;
 	rw_cdb(t, j);
 	if (write) {
+		/* Of a short write the blocks that came are written; when they
+		 * are no whole blocks, none. */
+		uint32_t come = MIN(edtl, j->len) / MODEL_UNIT;
+
+		j->refused = MIN(edtl, j->len) % t->w.opt.luns[lun].block_size;
+		if (!j->refused)
+			j->n = come;
 		j->id = model_write_begin(model_of(j), j->lba, j->n, false);
 		model_fill(model_of(j), j->id, j->buf);
 		if (edtl > j->len)
@@ -402,7 +430,7 @@ static void start_tmf(struct sess *s)
 	memset(&s->tmf, 0, sizeof(s->tmf));
 	s->tmf.req.done = tmf_done;
 	s->tmf.req.immediate = test_random(t, 2);
-	if (test_random(t, 8) == 0) {
+	if (s->index == RESETTER && test_random(t, 8) == 0) {
 		s->tmf.function = ISCSI_TMF_LOGICAL_UNIT_RESET;
 		s->tmf.req.lun = ini_lun((uint8_t)test_random(t, t->nluns));
 		t->counts.resets++;

@@ -125,6 +125,15 @@ static void print_sessions(const struct session_test *t)
 	}
 }
 
+static bool bury_all(struct session_test *t)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < t->nsess; i++)
+		any |= sess_bury(&t->sess[i]);
+	return any;
+}
+
 static void run_sessions(struct session_test *t)
 {
 	uint64_t steps = 0;
@@ -136,7 +145,8 @@ static void run_sessions(struct session_test *t)
 		}
 		if (test_random(t, 4) == 0)
 			sess_turn(&t->sess[test_random(t, t->nsess)]);
-		if (sim_step(t->w.set, IDLE_NS) || turn_all(t))
+		if (sim_step(t->w.set, IDLE_NS) || turn_all(t) || all_gone(t) ||
+		    bury_all(t))
 			continue;
 		/* Nothing is on its way: only a timer can help. */
 		if (!sim_step(t->w.set, PATIENCE_NS) ||
