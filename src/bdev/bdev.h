@@ -172,8 +172,8 @@ struct bdev_io {
 
 /*
  * An I/O above max_io or with more than BDEV_IOV_MAX iovecs is done in parts;
- * then any BDEV_PART_IOVS neighbouring iovecs together hold at least a block
- * (else -EINVAL).
+ * then any BDEV_PART_IOVS - 1 neighbouring iovecs together hold at least a
+ * block (else -EINVAL).
  *
  * Takes @io until it is done. BDEV_DONE: it is done already, io->result is set
  * and done() will not come. BDEV_PENDING: done() will come from the loop.

@@ -591,6 +591,16 @@ static void test_many_iovecs(void **state)
 	for (i = 0; i < f.t->ncalls; i++)
 		assert_true(f.t->calls[i].iovcnt <= BDEV_PART_IOVS);
 	assert_memory_equal(f.t->mem + 3 * BS, f.buf, 128 * 68);
+	/* Parts that end within an iovec, or some iovecs before the last. */
+	for (i = 0; i < ARRAY_LEN(lens); i++)
+		lens[i] = 200;
+	assert_int_equal(split_io(&f, BDEV_WRITE, lens, 128), 0);
+	assert_memory_equal(f.t->mem + 3 * BS, f.buf, 128 * 200);
+	for (i = 0; i < ARRAY_LEN(lens); i++)
+		lens[i] = i % 7 ? 1 : 600;
+	lens[125] = 357;
+	assert_int_equal(split_io(&f, BDEV_WRITE, lens, 126), 0);
+	assert_memory_equal(f.t->mem + 3 * BS, f.buf, 22 * BS);
 	for (i = 0; i < ARRAY_LEN(lens); i++)
 		lens[i] = 32;
 	assert_int_equal(split_io(&f, BDEV_WRITE, lens, ARRAY_LEN(lens)),
