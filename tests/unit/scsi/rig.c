@@ -314,8 +314,7 @@ struct xfer *xfer_new(struct rig *rig, uint32_t nexus, const uint8_t *cdb,
 	memset(x, 0xa5, sizeof(*x)); /* as a slab leaves it */
 	x->rig = rig;
 	x->out = NULL;
-	x->in = malloc(RIG_DATA_MAX);
-	assert_non_null(x->in);
+	x->in = NULL;
 	x->in_len = 0;
 	x->hold = HOLD_NOT;
 	x->wanted = x->done = x->aborted = x->released = false;
@@ -370,6 +369,8 @@ static void start(struct mail *mail)
 
 void xfer_start(struct xfer *x)
 {
+	x->in = calloc(1, x->task.edtl_in + 1);
+	assert_non_null(x->in);
 	x->mail.run = start;
 	mail_post(x->task.nexus->reactor, &x->mail);
 }

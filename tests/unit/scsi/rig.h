@@ -18,7 +18,6 @@
 #define RIG_LIMIT_NS (100ull * 1000 * 1000 * 1000)
 #define RIG_CORES 2
 #define RIG_NEXUSES 4           /* nexus n is on core n % RIG_CORES */
-#define RIG_DATA_MAX (5u << 20)
 
 struct rig {
 	struct reactors *set;
@@ -43,7 +42,7 @@ struct xfer {
 	struct rig *rig;
 	struct mail mail;
 	uint8_t *out;
-	uint8_t *in;        /* RIG_DATA_MAX */
+	uint8_t *in;        /* task.edtl_in bytes */
 	uint32_t in_len;
 	unsigned int hold;
 	bool wanted;        /* data-out was asked for */

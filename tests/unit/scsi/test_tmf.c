@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint8_t write10[] = { 0x2a, 0, 0, 0, 0, 8, 0, 0, 8, 0 };
+static const uint8_t write10[] = {0x2a, 0, 0, 0, 0, 8, 0, 0, 8, 0};
 static uint8_t data[8 * 512];
 
 struct tmf {
@@ -24,7 +24,7 @@ static void tmf_start(struct mail *mail)
 	struct tmf *t = container_of(mail, struct tmf, mail);
 
 	scsi_tmf_start(&t->tmf);
-	assert_false(t->done);  /* never from inside the call */
+	assert_false(t->done); /* never from inside the call */
 }
 
 static void tmf_post(struct rig *rig, struct tmf *t, uint32_t nexus,
@@ -98,9 +98,9 @@ static void end_writes(struct rig *rig, struct xfer *x[RIG_NEXUSES])
 static void expect_ua(struct rig *rig, uint32_t nexus, uint16_t asc)
 {
 	if (asc != 0)
-		check_sense(rig_run(rig, nexus, CDB(0, 0, 0, 0, 0, 0), NULL, 0,
-				    0),
-			    KEY_UNIT_ATTENTION, asc);
+		check_sense(
+			rig_run(rig, nexus, CDB(0, 0, 0, 0, 0, 0), NULL, 0, 0),
+			KEY_UNIT_ATTENTION, asc);
 	check_good(rig_run(rig, nexus, CDB(0, 0, 0, 0, 0, 0), NULL, 0, 0));
 }
 
@@ -161,9 +161,9 @@ static void resets(void **state)
 		enum scsi_tmf_function f;
 		uint16_t asc;
 	} rows[] = {
-		{ SCSI_TMF_LOGICAL_UNIT_RESET, ASC_DEVICE_RESET },
-		{ SCSI_TMF_TARGET_WARM_RESET, ASC_BUS_RESET },
-		{ SCSI_TMF_TARGET_COLD_RESET, ASC_BUS_RESET },
+		{SCSI_TMF_LOGICAL_UNIT_RESET, ASC_DEVICE_RESET},
+		{SCSI_TMF_TARGET_WARM_RESET, ASC_BUS_RESET},
+		{SCSI_TMF_TARGET_COLD_RESET, ASC_BUS_RESET},
 	};
 	struct rig *rig = *state;
 	struct xfer *x[RIG_NEXUSES];
@@ -189,7 +189,7 @@ static void resets(void **state)
 /* TAS (SPC-4, 7.5.10): status for the commands of others. */
 static void task_aborted_status(void **state)
 {
-	uint8_t list[4 + 12] = { [4] = 0x0a, 0x0a, 0, 0x10, 0, 0x40 };
+	uint8_t list[4 + 12] = {[4] = 0x0a, 0x0a, 0, 0x10, 0, 0x40};
 	struct rig *rig = *state;
 	struct xfer *x[RIG_NEXUSES];
 
@@ -302,10 +302,9 @@ static void do_remove(void *arg)
 static void reset_of_a_leaving_lun(void **state)
 {
 	for (uint64_t seed = 1; seed < 60; seed++) {
-		struct sim_options sim = { .seed = seed,
-					   .nreactors = RIG_CORES };
+		struct sim_options sim = {.seed = seed, .nreactors = RIG_CORES};
 		struct rig *rig = malloc(sizeof(*rig));
-		struct leaving l = { .rig = rig };
+		struct leaving l = {.rig = rig};
 		struct xfer *x[RIG_NEXUSES];
 		struct tmf t[2];
 
