@@ -425,8 +425,10 @@ static size_t consume(struct conn *c, const uint8_t *buf, size_t len)
 		/* For buffers it stops before the payload; else between two
 		 * PDUs: then the next bytes carry on by themselves. */
 		if (c->paused_buffers || c->state == CONN_MOVING ||
-		    (c->paused_control && event == PDU_RX_PDU))
+		    (c->paused_control && event == PDU_RX_PDU)) {
+			pdu_rx_settle(&c->rx);
 			return used;
+		}
 	} while (event != PDU_RX_MORE);
 
 	n = pdu_rx_direct(&c->rx, &dst);

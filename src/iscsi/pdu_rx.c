@@ -244,6 +244,16 @@ void pdu_rx_place(struct pdu_rx *rx, const struct iovec *iov,
 	rx->iov_offset = offset;
 }
 
+void pdu_rx_settle(struct pdu_rx *rx)
+{
+	if (rx->state != RX_PAYLOAD || rx->bhs == rx->header)
+		return;
+	memcpy(rx->header, rx->bhs, BHS_LEN + rx->ahs_len);
+	rx->bhs = rx->header;
+	if (rx->ahs_len > 0)
+		rx->ahs = rx->header + BHS_LEN;
+}
+
 void pdu_rx_displace(struct pdu_rx *rx)
 {
 	rx->keep = 0;

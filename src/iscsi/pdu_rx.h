@@ -70,6 +70,12 @@ enum pdu_rx_event pdu_rx_feed(struct pdu_rx *rx, const uint8_t *buf,
 void pdu_rx_place(struct pdu_rx *rx, const struct iovec *iov,
 		  unsigned int iovcnt, size_t offset, size_t len);
 
+/*
+ * Feeding stops in the midst of a PDU, and the bytes that were fed go away: the
+ * header moves to a place of its own.
+ */
+void pdu_rx_settle(struct pdu_rx *rx);
+
 /* Gives the destination up: what is still to come is discarded. */
 void pdu_rx_displace(struct pdu_rx *rx);
 
