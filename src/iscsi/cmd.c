@@ -250,6 +250,8 @@ static struct cmd *cmd_new(struct conn *c)
 	       offsetof(struct cmd, r2t) - sizeof(cmd->task));
 	cmd->nr2t = 0;
 	cmd->in_len = cmd->in_sent = cmd->datasn = cmd->burst_sent = 0;
+	cmd->snack_tag = 0;
+	cmd->status_sent = false;
 	cmd->conn = c;
 	list_init(&cmd->link);
 	list_init(&cmd->tx.link);
@@ -393,10 +395,12 @@ bool cmd_received(struct conn *c, struct cmd *cmd, bool digest_bad)
 		return false;
 	}
 	if (digest_bad) {
-		/* RFC 7143, 7.8: Reject; at level 0 the task ends with it. */
+		/* RFC 7143, 7.8: Reject; at level 0 the task ends with it, from
+		 * level 1 on the data is asked for again. */
 		conn_send_reject(c, REJECT_DATA_DIGEST, c->rx.bhs);
-		data_out_fail(cmd, 0x4705);
-		return false;
+		if (!recovers_data(c->session))
+			data_out_fail(cmd, 0x4705);
+		return recovers_data(c->session);
 	}
 	return true;
 }
@@ -413,7 +417,9 @@ void cmd_payload(struct conn *c, bool digest_bad)
 	if (!cmd_received(c, cmd, digest_bad))
 		return;
 	cmd->unsol_done = c->rx.data_len;
-	cmd->out_done = MIN(c->rx.data_len, cmd->out_len);
+	cmd->unsol_broken = digest_bad;
+	if (!digest_bad)
+		cmd->out_done = MIN(c->rx.data_len, cmd->out_len);
 	if (cmd->unsol_open && c->rx.data_len >= cmd->unsol_limit)
 		cmd->unsol_open = false;
 	data_out_solicit(cmd);
@@ -471,7 +477,9 @@ static void build_response(struct conn *c, struct cmd *cmd, struct tx_batch *b)
 	bhs[BHS_RESPONSE] = ISCSI_RESPONSE_COMPLETED;
 	bhs[BHS_STATUS] = task->status;
 	store_be32(bhs + BHS_ITT, cmd->itt);
-	store_be32(bhs + BHS_STATSN, c->statsn++);
+	/* 11.4.10: SNACK Tag. */
+	store_be32(bhs + BHS_TTT, cmd->snack_tag);
+	store_be32(bhs + BHS_STATSN, cmd->statsn);
 	/* 11.4.8: ExpDataSN counts Data-In PDUs, not R2Ts. */
 	store_be32(bhs + BHS_DATASN, cmd->datasn);
 	store_be32(bhs + BHS_RESIDUAL, count);
@@ -489,7 +497,7 @@ static void build_data_in(struct conn *c, struct cmd *cmd, struct tx_batch *b,
 			  bool last, uint32_t len)
 {
 	struct scsi_task *task = &cmd->task;
-	bool status = last && task->sense_len == 0;
+	bool status = last && task->sense_len == 0 && cmd->snack_tag == 0;
 	uint32_t count = 0;
 	uint8_t *bhs;
 
@@ -502,7 +510,7 @@ static void build_data_in(struct conn *c, struct cmd *cmd, struct tx_batch *b,
 	if (status) {
 		bhs[BHS_FLAGS] |= DATA_IN_FLAG_STATUS | residual(cmd, &count);
 		bhs[BHS_STATUS] = task->status;
-		store_be32(bhs + BHS_STATSN, c->statsn++);
+		store_be32(bhs + BHS_STATSN, cmd->statsn);
 		store_be32(bhs + BHS_RESIDUAL, count);
 	}
 	store_be32(bhs + BHS_ITT, cmd->itt);
@@ -520,6 +528,28 @@ unsigned int cmd_iovs(const struct cmd *cmd)
 	return cmd->in_sent < cmd->in_len ? MAX(cmd->task.iovcnt, 2u) : 2;
 }
 
+/* The status gets its number, if it does not have one already. */
+static void give_statsn(struct cmd *cmd)
+{
+	retire(cmd);
+	if (cmd->status_sent)
+		return;
+	cmd->status_sent = true;
+	cmd->statsn = cmd->tx.statsn = cmd->conn->statsn++;
+}
+
+/* Length of the Data-In PDU that begins at byte @sent of the data, when
+ * @burst bytes of its sequence were sent before it. */
+static uint32_t data_in_len(const struct cmd *cmd, uint32_t sent,
+			    uint32_t burst)
+{
+	const struct conn *c = cmd->conn;
+	uint32_t len =
+		MIN(cmd->in_len - sent, c->params.max_xmit_data_segment_length);
+
+	return MIN(len, c->session->params.max_burst_length - burst);
+}
+
 /* The next PDU of a command's response. */
 void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last)
 {
@@ -528,17 +558,54 @@ void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last)
 	bool data_last;
 
 	if (left == 0) {
-		retire(cmd);
+		give_statsn(cmd);
 		build_response(c, cmd, b);
 		*ret_last = true;
 		return;
 	}
-	len = MIN(left, c->params.max_xmit_data_segment_length);
-	len = MIN(len, c->session->params.max_burst_length - cmd->burst_sent);
+	len = data_in_len(cmd, cmd->in_sent, cmd->burst_sent);
 	data_last = len == left;
-	*ret_last = data_last && cmd->task.sense_len == 0;
+	*ret_last =
+		data_last && cmd->task.sense_len == 0 && cmd->snack_tag == 0;
 	/* Before the header is built: it shows the window. */
 	if (*ret_last)
-		retire(cmd);
+		give_statsn(cmd);
 	build_data_in(c, cmd, b, data_last, len);
+}
+
+/* ---- Once more. */
+
+bool cmd_rebuild_data(struct cmd *cmd, uint32_t datasn, struct tx_batch *b)
+{
+	uint32_t sent = cmd->in_sent, burst = cmd->burst_sent;
+	uint32_t next = cmd->datasn, len;
+	bool last;
+
+	if (datasn >= next)
+		return false;
+	/* The lengths follow from the parameters: walk to it again. */
+	cmd->in_sent = cmd->burst_sent = 0;
+	for (cmd->datasn = 0; cmd->datasn < datasn; cmd->datasn++) {
+		len = data_in_len(cmd, cmd->in_sent, cmd->burst_sent);
+		cmd->in_sent += len;
+		cmd->burst_sent += len;
+		if (cmd->burst_sent ==
+		    cmd->conn->session->params.max_burst_length)
+			cmd->burst_sent = 0;
+	}
+	len = data_in_len(cmd, cmd->in_sent, cmd->burst_sent);
+	last = cmd->in_sent + len == cmd->in_len;
+	build_data_in(cmd->conn, cmd, b, last, len);
+	cmd->in_sent = sent;
+	cmd->burst_sent = burst;
+	cmd->datasn = next;
+	return true;
+}
+
+void cmd_rebuild_status(struct cmd *cmd, struct tx_batch *b)
+{
+	/* Collapsed into the last Data-In it comes with that again. */
+	if (cmd->in_len == 0 || cmd->task.sense_len > 0 || cmd->snack_tag ||
+	    !cmd_rebuild_data(cmd, cmd->datasn - 1, b))
+		build_response(cmd->conn, cmd, b);
 }

@@ -36,8 +36,7 @@ static void logout_payload(struct conn *c, bool digest_bad)
 
 static void snack_payload(struct conn *c, bool digest_bad)
 {
-	/* ErrorRecoveryLevel is 0: nothing is kept for retransmission. */
-	conn_send_reject(c, REJECT_SNACK, c->rx.bhs);
+	snack_request(c);
 }
 
 static const struct pdu_row pdu_rows[ISCSI_OPCODE_MASK + 1] = {
@@ -101,6 +100,7 @@ struct conn *conn_create(struct iscsi_server *server, struct iscsi_core *core,
 	list_init(&c->link);
 	list_init(&c->cmds);
 	list_init(&c->txq);
+	list_init(&c->unacked);
 	list_init(&c->batch_wait);
 	list_init(&c->flush.link);
 	c->flush.run = tx_flush;
@@ -278,6 +278,8 @@ static void full_feature_header(struct conn *c)
 		conn_reject(c, REJECT_INVALID_FIELD);
 		return;
 	}
+	if (c->nunacked > 0 && !c->replay)
+		recovery_ack(c, load_be32(bhs + BHS_EXPSTATSN));
 	if (row->cmdsn) {
 		switch (session_cmdsn(c->session, load_be32(bhs + BHS_CMDSN),
 				      bhs[BHS_OPCODE] & ISCSI_IMMEDIATE,

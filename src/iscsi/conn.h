@@ -34,6 +34,7 @@
 #define DIRECT_RECV_MIN	     32768u /* a payload worth a receive of its own */
 #define LOGOUT_MS_MAX	     5000u  /* for a response to get out */
 #define ABORT_MS_MAX	     5000u  /* for an aborted payload to end */
+#define UNACKED_MAX	     512u   /* replies kept, per connection */
 #define CMD_HASH_SIZE	     64u
 #define CMDS_PER_CORE	     16384u
 #define BATCHES_PER_CORE     4096u
@@ -84,12 +85,23 @@ enum conn_state {
 
 /* ---- Sending. */
 
-enum tx_kind { TX_COMMAND, TX_R2T, TX_CONTROL };
+enum tx_kind { TX_COMMAND, TX_R2T, TX_CONTROL, TX_RESEND };
 
 /* Embedded in what has something to send. */
 struct tx_item {
 	struct list link;
 	enum tx_kind kind;
+	uint32_t statsn; /* of the PDU that ended it */
+};
+
+/*
+ * PDUs that are to be sent once more, from what is kept until the initiator
+ * acknowledges it (recovery.c). One request of an initiator: a SNACK.
+ */
+struct resend {
+	struct tx_item tx;
+	uint32_t itt;	    /* Data-In of this task; RESERVED_TAG: status */
+	uint32_t next, end; /* DataSN or StatSN, @end not included */
 };
 
 /* A reply of control: login, text, NOP-In, TMF response, reject, ... */
@@ -126,6 +138,7 @@ struct r2t {
 	uint32_t offset, len; /* bytes asked for */
 	uint32_t received;
 	uint32_t datasn; /* of the next Data-Out */
+	bool broken;	 /* a PDU of it was lost: the rest is asked for anew */
 	bool active;
 	bool queued; /* its PDU is still to be sent */
 	uint32_t r2tsn;
@@ -157,13 +170,17 @@ struct cmd {
 	uint32_t unsol_limit; /* FirstBurstLength's share of it */
 	uint32_t unsol_done;  /* bytes of it, immediate data included */
 	uint32_t unsol_datasn;
-	bool unsol_open;   /* unsolicited Data-Out is to come */
+	bool unsol_open; /* unsolicited Data-Out is to come */
+	bool unsol_broken;
 	uint32_t r2t_next; /* offset of the next R2T */
 	uint32_t r2tsn;
 	uint8_t nr2t;
 	struct r2t r2t[R2T_OUTSTANDING_MAX];
 	/* Data-in. */
 	uint32_t in_len, in_sent;
+	uint32_t statsn;    /* of the status, once it is sent */
+	uint32_t snack_tag; /* R-Data SNACK (11.4.10); 0: none */
+	bool status_sent;
 	uint32_t datasn;
 	uint32_t burst_sent;
 	uint8_t sense_head[2]; /* SenseLength (RFC 7143, 11.4.7) */
@@ -206,7 +223,10 @@ struct conn {
 	size_t direct_left;	       /* bytes that the kernel still places */
 	struct list cmds;
 	/* Sending. */
-	struct list txq;	/* struct tx_item */
+	struct list txq;     /* struct tx_item */
+	struct list unacked; /* struct tx_item, by StatSN */
+	uint32_t nunacked;
+	uint32_t nresends;	/* queued, or in the hands of the kernel */
 	struct tx_batch *batch; /* in flight */
 	struct list batch_wait; /* core->starved */
 	struct deferred flush;
@@ -362,6 +382,28 @@ void data_out_payload(struct conn *c, bool digest_bad);
 void data_out_solicit(struct cmd *cmd);
 void r2t_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last);
 void data_out_fail(struct cmd *cmd, uint16_t asc_ascq);
+
+/* ---- recovery.c: what is kept and sent again (RFC 7143, 7). */
+static inline bool recovers_data(const struct session *s)
+{
+	return s->params.error_recovery_level >= 1;
+}
+/* An item was sent: true when it is kept until it is acknowledged. */
+bool recovery_keep(struct conn *c, struct tx_item *item);
+/* The initiator has everything before @expstatsn. */
+void recovery_ack(struct conn *c, uint32_t expstatsn);
+void recovery_drop(struct conn *c);
+void snack_request(struct conn *c);
+/* One PDU of a struct resend. */
+void resend_build(struct conn *c, struct resend *r, struct tx_batch *b,
+		  bool *ret_last);
+/* Once more: Data-In number @datasn of a command, False: there is no such;
+ * its status with the StatSN that it had; a reply of control. */
+bool cmd_rebuild_data(struct cmd *cmd, uint32_t datasn, struct tx_batch *b);
+void cmd_rebuild_status(struct cmd *cmd, struct tx_batch *b);
+void control_rebuild(struct conn *c, struct control_pdu *pdu,
+		     struct tx_batch *b);
+void control_pdu_free(struct conn *c, struct control_pdu *pdu, int error);
 
 /* ---- tx helpers for builders. */
 uint8_t *tx_begin(struct conn *c, struct tx_batch *b, uint8_t opcode,

@@ -45,6 +45,7 @@ void data_out_solicit(struct cmd *cmd)
 		r->len = MIN(cmd->out_len - r->offset, p->max_burst_length);
 		r->received = 0;
 		r->datasn = 0;
+		r->broken = false;
 		r->r2tsn = cmd->r2tsn++;
 		cmd->r2t_next += r->len;
 		if (!list_linked(&cmd->r2t_tx.link))
@@ -91,6 +92,23 @@ static struct r2t *find_r2t(struct cmd *cmd, uint32_t ttt)
 	return NULL;
 }
 
+/* A recovery R2T (RFC 7143, 7.1.4.1) for what did not come of @r. */
+static void solicit_again(struct cmd *cmd, struct r2t *r)
+{
+	r->ttt = cmd->conn->ttt_next++;
+	if (r->ttt == RESERVED_TAG)
+		r->ttt = cmd->conn->ttt_next++;
+	r->offset += r->received;
+	r->len -= r->received;
+	r->received = 0;
+	r->datasn = 0;
+	r->broken = false;
+	r->r2tsn = cmd->r2tsn++;
+	r->queued = true;
+	if (!list_linked(&cmd->r2t_tx.link))
+		tx_queue(cmd->conn, &cmd->r2t_tx);
+}
+
 static void solicited_header(struct conn *c, struct cmd *cmd, struct r2t *r)
 {
 	const uint8_t *bhs = c->rx.bhs;
@@ -99,6 +117,16 @@ static void solicited_header(struct conn *c, struct cmd *cmd, struct r2t *r)
 	uint32_t len = c->rx.data_len;
 	bool final = bhs[BHS_FLAGS] & FLAG_FINAL;
 
+	/* A PDU of the burst was lost. What is left of it is of no use: when
+	 * it ends the rest is asked for again (7.1.4.1). */
+	if (recovers_data(c->session) && !r->broken && datasn > r->datasn)
+		r->broken = true;
+	if (r->broken) {
+		c->now.verdict = RX_DISCARD;
+		if (final)
+			solicit_again(cmd, r);
+		return;
+	}
 	/* The burst has to come whole and in order (11.7.5, 11.8.4). */
 	if (datasn != r->datasn || offset != r->offset + r->received ||
 	    len > r->len - r->received ||
@@ -122,6 +150,17 @@ static void unsolicited_header(struct conn *c, struct cmd *cmd)
 	if (!cmd->unsol_open) {
 		c->now.verdict = RX_DISCARD;
 		data_out_fail(cmd, 0x0c0c);
+		return;
+	}
+	if (recovers_data(c->session) && datasn > cmd->unsol_datasn)
+		cmd->unsol_broken = true;
+	if (cmd->unsol_broken) {
+		/* R2Ts will ask for it. */
+		c->now.verdict = RX_DISCARD;
+		if (bhs[BHS_FLAGS] & FLAG_FINAL) {
+			cmd->unsol_open = false;
+			data_out_solicit(cmd);
+		}
 		return;
 	}
 	if (datasn != cmd->unsol_datasn || offset != cmd->unsol_done ||
@@ -194,6 +233,19 @@ void data_out_payload(struct conn *c, bool digest_bad)
 	}
 	if (!cmd_received(c, cmd, digest_bad))
 		return;
+	if (r && digest_bad) {
+		r->broken = true;
+		if (c->rx.bhs[BHS_FLAGS] & FLAG_FINAL)
+			solicit_again(cmd, r);
+		return;
+	}
+	if (digest_bad) {
+		cmd->unsol_broken = true;
+		if (c->rx.bhs[BHS_FLAGS] & FLAG_FINAL)
+			cmd->unsol_open = false;
+		data_out_solicit(cmd);
+		return;
+	}
 	if (r) {
 		r->received += len;
 		cmd->out_done += len;

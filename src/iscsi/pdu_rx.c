@@ -272,9 +272,9 @@ void pdu_rx_advance(struct pdu_rx *rx, size_t len)
 {
 	uint8_t *dst;
 
-	ASSERT(rx->state == RX_PAYLOAD);
 	if (len == 0)
 		return;
+	ASSERT(rx->state == RX_PAYLOAD);
 	ASSERT(len <= room(rx, &dst));
 	if (rx->data_digest)
 		rx->crc = crc32c_update(rx->crc, dst, len);

@@ -120,6 +120,8 @@ void server_check_requests(struct iscsi_server *s)
 	while (!list_empty(&over)) {
 		req = list_first(&over, struct iscsi_request, link);
 		list_remove(&req->link);
+		if (!req->node)
+			timer_stop(s->reactor, &s->shutdown_timer);
 		req->done(req);
 	}
 }

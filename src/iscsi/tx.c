@@ -37,7 +37,7 @@ struct control_pdu *control_pdu_new(uint8_t opcode, uint8_t flags,
 	return pdu;
 }
 
-static void control_pdu_end(struct conn *c, struct control_pdu *pdu, int error)
+void control_pdu_free(struct conn *c, struct control_pdu *pdu, int error)
 {
 	c->ncontrol--;
 	c->control_bytes -= pdu->data.len;
@@ -60,7 +60,7 @@ void control_pdu_queue(struct conn *c, struct control_pdu *pdu)
 	c->ncontrol++;
 	c->control_bytes += pdu->data.len;
 	if (c->state == CONN_CLOSING) {
-		control_pdu_end(c, pdu, -1);
+		control_pdu_free(c, pdu, -1);
 		return;
 	}
 	/* Who asks for more than it reads has to wait (T: NOP floods). */
@@ -174,6 +174,7 @@ static void control_build(struct conn *c, struct control_pdu *pdu,
 	if (!pdu->login) {
 		memcpy(bhs + BHS_EXPCMDSN, sn, sizeof(sn));
 		store_be32(bhs + BHS_STATSN, c->statsn);
+		pdu->tx.statsn = c->statsn;
 		if (!pdu->no_statsn)
 			c->statsn++;
 	}
@@ -182,6 +183,20 @@ static void control_build(struct conn *c, struct control_pdu *pdu,
 		c->tx_header_digest = c->params.header_digest;
 		c->tx_data_digest = c->params.data_digest;
 	}
+}
+
+void control_rebuild(struct conn *c, struct control_pdu *pdu,
+		     struct tx_batch *b)
+{
+	struct iovec iov = {pdu->data.data, pdu->data.len};
+	uint8_t *bhs = tx_begin(c, b, 0, 0);
+	uint8_t sn[8];
+
+	memcpy(sn, bhs + BHS_EXPCMDSN, sizeof(sn));
+	memcpy(bhs, pdu->bhs, BHS_LEN);
+	memcpy(bhs + BHS_EXPCMDSN, sn, sizeof(sn));
+	store_be32(bhs + BHS_STATSN, pdu->tx.statsn);
+	tx_end(c, b, &iov, 1, 0, (uint32_t)pdu->data.len);
 }
 
 /* One PDU of @item; @ret_last: it was its last. False: the batch is full. */
@@ -201,6 +216,12 @@ static bool build(struct conn *c, struct tx_item *item, struct tx_batch *b,
 		if (!tx_room(b, 0))
 			return false;
 		r2t_build(container_of(item, struct cmd, r2t_tx), b, ret_last);
+		return true;
+	case TX_RESEND:
+		if (!tx_room(b, SCSI_IOV_MAX))
+			return false;
+		resend_build(c, container_of(item, struct resend, tx), b,
+			     ret_last);
 		return true;
 	case TX_CONTROL:
 		if (!tx_room(b, 1))
@@ -230,6 +251,8 @@ static void fill(struct conn *c, struct tx_batch *b)
 	}
 }
 
+static void batch_end(struct conn *c, int error);
+
 void tx_flush(struct deferred *d)
 {
 	struct conn *c = container_of(d, struct conn, flush);
@@ -248,7 +271,12 @@ void tx_flush(struct deferred *d)
 	b->npdus = b->niovs = 0;
 	b->bytes = 0;
 	fill(c, b);
-	ASSERT(b->npdus > 0);
+	/* Of a resend nothing may be left: it was acknowledged meanwhile. */
+	if (b->npdus == 0) {
+		c->batch = b;
+		batch_end(c, 0);
+		return;
+	}
 	c->batch = b;
 	stream_send(&c->stream, b->iov, b->niovs);
 }
@@ -256,13 +284,19 @@ void tx_flush(struct deferred *d)
 static void item_done(struct conn *c, struct tx_item *item, int error)
 {
 	list_remove(&item->link);
+	if (!error && recovery_keep(c, item))
+		return;
 	switch (item->kind) {
+	case TX_RESEND:
+		c->nresends--;
+		free(container_of(item, struct resend, tx));
+		break;
 	case TX_COMMAND:
 		cmd_free(container_of(item, struct cmd, tx));
 		break;
 	case TX_CONTROL:
-		control_pdu_end(c, container_of(item, struct control_pdu, tx),
-				error);
+		control_pdu_free(c, container_of(item, struct control_pdu, tx),
+				 error);
 		break;
 	case TX_R2T:
 		break;
@@ -316,6 +350,7 @@ void tx_sent(struct stream *stream, int error)
 void tx_drop(struct conn *c)
 {
 	ASSERT(c->state == CONN_CLOSING && c->released);
+	recovery_drop(c);
 	if (list_linked(&c->batch_wait))
 		list_remove(&c->batch_wait);
 	if (c->batch)
