@@ -187,7 +187,7 @@ static void send_login(struct initiator *ini)
 {
 	size_t len = next_text(ini);
 	const uint8_t *text = ini->login_out.data + ini->login_out.head;
-	bool split = len > 0 && text[len - 1] != 0;
+	bool split = len > 0 && (text[len - 1] != 0 || len < ini->names_left);
 	uint8_t bhs[BHS_LEN] = {0};
 
 	if (++ini->login_rounds > LOGIN_ROUNDS_MAX) {

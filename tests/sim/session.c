@@ -110,7 +110,7 @@ void sess_init(struct session_test *t, struct sess *s, uint32_t index)
 
 void sess_deinit(struct sess *s)
 {
-	for (uint32_t i = 0; i < DEPTH_MAX; i++)
+	for (uint32_t i = 0; i < JOBS_MAX; i++)
 		free(s->jobs[i].buf);
 	ini_deinit(&s->ini);
 	if (s->peer)

@@ -15,6 +15,8 @@
 
 #define SESSIONS_MAX 4
 #define DEPTH_MAX    32
+/* One more for each disk: a probe, when all others may be lost. */
+#define JOBS_MAX (DEPTH_MAX + WORLD_LUNS_MAX)
 /* Which session resets logical units now and then: one, so that it is clear
  * whose reset a unit attention tells of. */
 #define RESETTER 0
@@ -70,13 +72,14 @@ struct sess {
 	uint8_t ready_lun;
 	uint8_t verify_lun;
 	uint32_t verify_at;
-	struct job jobs[DEPTH_MAX];
+	struct job jobs[JOBS_MAX];
 	uint32_t nbusy;
+	bool probed; /* since the last unit attention */
 	/* Writes of a connection that was lost: over when the next is in. */
 	struct {
 		uint8_t lun;
 		uint32_t id;
-	} lost[DEPTH_MAX * 4];
+	} lost[JOBS_MAX * 4];
 	uint32_t nlost;
 	struct ini_tmf tmf;
 	bool tmf_busy;
@@ -118,7 +121,8 @@ bool sess_turn(struct sess *s);
 void sess_issue(struct sess *s);
 void sess_start_ready(struct sess *s);
 void sess_start_verify(struct sess *s);
-/* Nothing moves any more: gives up what a reset may have ended. */
+/* Nothing moves any more: gives up what a reset may have ended, or asks whether
+ * there was one. */
 bool sess_bury(struct sess *s);
 /* Its connection is lost: what becomes of its commands. */
 void sess_lose_jobs(struct sess *s);

@@ -124,7 +124,8 @@ static void doom(struct job *j)
 {
 	struct sess *s = j->s;
 
-	for (uint32_t i = 0; i < DEPTH_MAX; i++) {
+	s->probed = false;
+	for (uint32_t i = 0; i < JOBS_MAX; i++) {
 		struct job *o = &s->jobs[i];
 
 		if (o->busy && o != j && o->lun == j->lun &&
@@ -132,24 +133,6 @@ static void doom(struct job *j)
 		    (int32_t)(o->cmd.req.cmdsn - j->cmd.req.cmdsn) < 0)
 			o->doomed = true;
 	}
-}
-
-bool sess_bury(struct sess *s)
-{
-	bool any = false;
-
-	if (s->phase == SESS_GONE)
-		return false;
-	for (uint32_t i = 0; i < DEPTH_MAX; i++) {
-		struct job *j = &s->jobs[i];
-
-		if (!j->busy || !j->doomed)
-			continue;
-		s->t->counts.swept++;
-		ini_forget(&s->ini, &j->cmd);
-		any = true;
-	}
-	return any;
 }
 
 static void job_checked(struct job *j)
@@ -208,7 +191,7 @@ static struct job *job_new(struct sess *s, enum job_kind kind, uint8_t lun,
 {
 	struct job *j = NULL;
 
-	for (uint32_t i = 0; i < DEPTH_MAX && !j; i++) {
+	for (uint32_t i = 0; i < JOBS_MAX && !j; i++) {
 		if (!s->jobs[i].busy)
 			j = &s->jobs[i];
 	}
@@ -404,6 +387,43 @@ void sess_start_verify(struct sess *s)
 	}
 }
 
+/* As an initiator does whose command is not answered. */
+static bool probe(struct sess *s)
+{
+	uint32_t luns = 0;
+
+	if (s->probed || !s->ini.opt.others_reset)
+		return false;
+	for (uint32_t i = 0; i < JOBS_MAX; i++) {
+		if (s->jobs[i].busy)
+			luns |= 1u << s->jobs[i].lun;
+	}
+	for (uint8_t lun = 0; lun < s->t->nluns; lun++) {
+		if (luns & 1u << lun)
+			start_small(s, JOB_READY, lun);
+	}
+	s->probed = true;
+	return luns != 0;
+}
+
+bool sess_bury(struct sess *s)
+{
+	bool any = false;
+
+	if (s->phase == SESS_GONE)
+		return false;
+	for (uint32_t i = 0; i < JOBS_MAX; i++) {
+		struct job *j = &s->jobs[i];
+
+		if (!j->busy || !j->doomed)
+			continue;
+		s->t->counts.swept++;
+		ini_forget(&s->ini, &j->cmd);
+		any = true;
+	}
+	return any || probe(s);
+}
+
 /* ------------------------------------------------------------------------
  * Task management, and pings.
  */
@@ -423,7 +443,7 @@ static void tmf_done(struct initiator *ini, struct ini_req *req)
 static void start_tmf(struct sess *s)
 {
 	struct session_test *t = s->t;
-	struct job *j = &s->jobs[test_random(t, DEPTH_MAX)];
+	struct job *j = &s->jobs[test_random(t, JOBS_MAX)];
 
 	if (s->tmf_busy)
 		return;
@@ -498,7 +518,7 @@ void sess_issue(struct sess *s)
 
 void sess_lose_jobs(struct sess *s)
 {
-	for (uint32_t i = 0; i < DEPTH_MAX; i++) {
+	for (uint32_t i = 0; i < JOBS_MAX; i++) {
 		struct job *j = &s->jobs[i];
 
 		if (!j->busy)
