@@ -317,6 +317,18 @@ void rpc_server_destroy(struct rpc_server *s, void (*done)(void *ctx),
 		send_next(c);
 }
 
+/* What another process left behind; but no file of another kind. */
+static int remove_stale(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 static int open_socket(struct rpc_server *s, const char **ret_why)
 {
 	static const char live[] = "another process serves it";
@@ -326,15 +338,16 @@ static int open_socket(struct rpc_server *s, const char **ret_why)
 		*ret_why = error == -EADDRINUSE ? live : strerror(-error);
 		return error;
 	}
-	/* Nobody holds the lock: what is there was left behind. */
-	if (unlink(s->addr.sun_path) < 0 && errno != ENOENT)
-		error = -errno;
+	/* Nobody holds the lock: nobody serves it. */
+	error = remove_stale(s->addr.sun_path);
 	if (error == 0)
 		error = listener_open(&s->listener, reactors_main(s->set),
 				      (const struct sockaddr *)&s->addr,
 				      sizeof(s->addr), 0600);
 	if (error < 0) {
-		*ret_why = strerror(-error);
+		*ret_why = error == -ENOTSOCK
+				   ? "there is a file that is not a socket"
+				   : strerror(-error);
 		drop_lock(s);
 	}
 	return error;
