@@ -103,6 +103,7 @@ static int bind_unix(int fd, const struct sockaddr *addr, socklen_t addr_len,
 {
 	const struct sockaddr_un *un = (const void *)addr;
 	struct stat st;
+	int rc;
 
 	if (fchmod(fd, mode) < 0 || bind(fd, addr, addr_len) < 0)
 		return -errno;
@@ -110,9 +111,11 @@ static int bind_unix(int fd, const struct sockaddr *addr, socklen_t addr_len,
 		return 0;
 	if (lstat(un->sun_path, &st) < 0)
 		return -errno;
-	if ((st.st_mode & 07777) != mode && chmod(un->sun_path, mode) < 0)
-		return -errno;
-	return 0;
+	if ((st.st_mode & 07777) == mode || chmod(un->sun_path, mode) == 0)
+		return 0;
+	rc = -errno;
+	unlink(un->sun_path);
+	return rc;
 }
 
 static int listener_bind(int fd, const struct sockaddr *addr,

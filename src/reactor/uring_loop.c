@@ -275,7 +275,7 @@ static void loop_enter(struct uring *u)
 /* Looks around in user space. True: there is something. */
 static bool loop_spin(struct uring *u)
 {
-	uint64_t end = u->last_work_ns + u->spin_ns;
+	uint64_t end = uring_clock_ns(&u->r) + u->spin_ns;
 	uint64_t timer = reactor_next_timer_ns(&u->r);
 
 	for (uint32_t i = 1;; i++) {

@@ -22,7 +22,7 @@ static uint32_t draw(uint32_t *seed, uint32_t below)
 
 /* ---- Both ends send, receive and close at random. */
 
-#define PAIRS  400
+#define PAIRS  200
 #define BUFFER 70000u
 
 struct storm {
@@ -204,7 +204,7 @@ static void storm_start(struct env *env)
 
 static void storm(bool tcp)
 {
-	for (uint32_t seed = 1; seed <= 20; seed++) {
+	for (uint32_t seed = 1; seed <= 10; seed++) {
 		struct storm all = {.env.start = storm_start, .seed = seed};
 
 		env_run(&all.env);
