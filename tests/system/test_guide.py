@@ -21,7 +21,8 @@ from daemon import REPORTS, RPC_PY, ROOT, binary, sanitized, wait_until
 
 MIB = 1 << 20
 SIZE = 64 * MIB
-IQN = 'iqn.2016-06.io.spdk:Target3'
+# RFC 7143, 4.2.7.2: there are no upper-case letters in names.
+IQN = 'iqn.2016-06.io.spdk:target3'
 PORTAL = '127.0.0.1:3260'
 URL = 'iscsi://%s/%s/0' % (PORTAL, IQN)
 

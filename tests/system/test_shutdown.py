@@ -23,25 +23,19 @@ def t(make_tgt, request):
     return make_tgt(calls=basic(), core_mask=request.param)
 
 
-def terminate(t):
-    t.drop_rpc()
-    t.process.send_signal(signal.SIGTERM)
-
-
 def test_idle(t):
     t.stop()
 
 
 def test_sigint(t):
-    t.drop_rpc()
-    t.process.send_signal(signal.SIGINT)
+    t.terminate(signal.SIGINT)
     t.stop()
 
 
 def test_sessions_are_asked_to_log_out(t, connect):
     """11.9.1: event 1; who logs out at once is not dropped."""
     s = connect(to=t)
-    terminate(t)
+    t.terminate()
     a = s.expect(ASYNC_MESSAGE)
     assert a.async_event == 1
     assert s.logout() == 0
@@ -53,7 +47,7 @@ def test_commands_in_flight_are_finished(t, connect):
     s = connect(SOLICITED, to=t)
     s.command(write10(0, 8), FINAL | WRITE | SIMPLE, 4096)
     r = s.expect(R2T)
-    terminate(t)
+    t.terminate()
     assert s.expect(ASYNC_MESSAGE).async_event == 1
     s.burst(r.itt, r.ttt, b'\x42' * 4096, 0, 4096)
     assert s.expect(SCSI_RESPONSE).status == 0
@@ -66,7 +60,7 @@ def test_peer_that_ignores_it(t, connect):
     s = connect(SOLICITED, to=t)
     s.command(write10(0, 8), FINAL | WRITE | SIMPLE, 4096)
     s.expect(R2T)
-    terminate(t)
+    t.terminate()
     t.stop()
     assert [p.opcode for p in s.expect_closed()] == [ASYNC_MESSAGE]
 
@@ -110,7 +104,7 @@ def test_no_logins_while_it_ends(t, connect):
     s = connect(SOLICITED, to=t)
     s.command(write10(0, 8), FINAL | WRITE | SIMPLE, 4096)
     s.expect(R2T)
-    terminate(t)
+    t.terminate()
     s.expect(ASYNC_MESSAGE)
     # Refused, reset, or a status that says so; never a session.
     with pytest.raises(Exception) as e:
@@ -134,6 +128,8 @@ def test_kill_instance(make_tgt):
         t.rpc('spdk_kill_instance', sig_name='SIGTERM')
     except ConnectionError:
         pass
+    t.drop_rpc()
+    t.stopped = True
     t.stop()
 
 

@@ -124,6 +124,7 @@ class Daemon:
         self.process = self._rpc = None
         self.port = None
         self.stopped = False
+        self.asked = None
 
     # ---- Life.
 
@@ -186,13 +187,18 @@ class Daemon:
         finally:
             rpc.close()
 
+    def terminate(self, sig=signal.SIGTERM):
+        """Asks it to end; once, since the second time it is in a hurry."""
+        self.drop_rpc()
+        if not self.stopped and self.process.poll() is None:
+            self.process.send_signal(sig)
+            self.asked = time.monotonic()
+        self.stopped = True
+
     def stop(self, timeout=None):
         """SIGTERM, exit status 0 in time, and a clean log."""
-        self.drop_rpc()
-        self.stopped = True
-        began = time.monotonic()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.terminate()
+        began = self.asked or time.monotonic()
         try:
             # Time for a slow machine; the promise is checked below.
             self.process.wait(20.0)

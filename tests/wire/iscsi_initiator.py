@@ -40,6 +40,9 @@ OPERATIONAL_KEYS = {
 NORMAL_ONLY = {'InitialR2T', 'ImmediateData', 'MaxBurstLength',
                'FirstBurstLength', 'MaxOutstandingR2T', 'MaxConnections',
                'DataPDUInOrder', 'DataSequenceInOrder'}
+# Said by the target about itself: not answered.
+DECLARED = {'MaxRecvDataSegmentLength', 'TargetPortalGroupTag',
+            'TargetAlias'}
 
 
 class LoginFailed(Exception):
@@ -142,11 +145,18 @@ class Initiator(Connection):
             said = text(operational)
         else:
             said = text(self.names(discovery)) + text(operational)
+        self.enter_full_feature(self.finish_login(said))
+        return self
+
+    def finish_login(self, said):
+        """The operational stage; what the target proposes is accepted."""
+        known = set(self.answers) | set(self.offered)
         rsp = self.login_step(said, OPERATIONAL, FULL_FEATURE)
         while not rsp.final:
-            rsp = self.login_step(b'', OPERATIONAL, FULL_FEATURE)
-        self.enter_full_feature(rsp)
-        return self
+            proposed = [(k, v) for k, v in pairs_of(rsp.data)
+                        if k not in known and k not in DECLARED]
+            rsp = self.login_step(text(proposed), OPERATIONAL, FULL_FEATURE)
+        return rsp
 
     def enter_full_feature(self, rsp):
         assert rsp.flags & 3 == FULL_FEATURE and rsp.tsih != 0
@@ -165,8 +175,9 @@ class Initiator(Connection):
                                              8192))
 
     def chosen(self, key, default):
-        """The result for a key that we have offered."""
-        return self.answers.get(key, default)
+        """The result for a key; the default when it came to nothing."""
+        value = self.answers.get(key, default)
+        return default if value in ('Reject', 'Irrelevant') else value
 
     # ---- Requests.
 

@@ -3,6 +3,7 @@
 
 import itertools
 import random
+import struct
 
 import pytest
 
@@ -136,17 +137,32 @@ def test_many_writes_at_once(connect):
         assert s.run(read10(i * 32, 32), read_len=16384).data == want
 
 
+def longest_transfer(s):
+    """Bytes: VPD page B0h, MAXIMUM TRANSFER LENGTH (SBC-3, 6.6.4)."""
+    page = s.run(inquiry(64, 0xb0), read_len=64).good().data
+    return struct.unpack_from('>I', page, 8)[0] * BLOCK
+
+
 def test_large_transfers(connect):
-    """Longer than any buffer on the way."""
+    """As long as a command may be: longer than any buffer on the way."""
     s = connect({'MaxBurstLength': 1048576, 'MaxRecvDataSegmentLength':
                  1048576})
-    data = bytes_of(9, 8 << 20)
+    data = bytes_of(9, longest_transfer(s))
+    assert len(data) >= 1 << 20
     s.run(write10(0, len(data) // BLOCK), data).good()
     r = s.run(read10(0, len(data) // BLOCK), read_len=len(data)).good()
     assert r.data == data
     r = s.run(read16(1, len(data) // BLOCK - 2),
               read_len=len(data) - 1024).good()
     assert r.data == data[512:-512]
+
+
+def test_longer_than_a_transfer_may_be(connect):
+    s = connect()
+    n = longest_transfer(s) + BLOCK
+    s.run(read16(0, n // BLOCK), read_len=n).check(5, 0x2400)
+    s.run(write16(0, n // BLOCK), bytes(n)).check(5, 0x2400)
+    s.run(TEST_UNIT_READY).good()
 
 
 # ---- Residuals (11.4.5): the CDB says how much there is to move.
@@ -324,8 +340,10 @@ def test_unsolicited_data_not_agreed(connect, guarded):
 
 
 def test_unsolicited_data_beyond_first_burst(connect, guarded):
+    """What was right before it may be written already: it is the same."""
     s = connect({'FirstBurstLength': 1024})
-    itt = s.command(write10(0, 8), WRITE | SIMPLE, 4096, b'x' * 512).itt
+    first = bytes_of(11, 16 * BLOCK)[:512]
+    itt = s.command(write10(0, 8), WRITE | SIMPLE, 4096, first).itt
     s.data_out(itt, RESERVED_TAG, 512, 0, b'x' * 1024, True)
     fails(s, itt, 0x0c0d)
     s.run(TEST_UNIT_READY).good()

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from daemon import basic, iqn, sanitized
+from daemon import RpcError, basic, iqn, sanitized
 from iscsi_initiator import (FULL_FEATURE, OPERATIONAL, OPERATIONAL_KEYS,
                              SECURITY, Initiator)
 from iscsi_wire import (FINAL, IMMEDIATE, LOGIN_RESPONSE, REJECT,
@@ -83,12 +83,11 @@ def test_t02_no_data_with_every_flag(tgt, opcode):
         poke(tgt.address, Pdu(opcode, flags).pack(), 'shut')
     s = Initiator(tgt.address, iqn())
     s.login()
-    for flags in (0, 0x40, 0x80, 0xc0):
-        if opcode == 6 and flags & 0x80 and not flags & 0x7f:
-            continue        # a logout
-        s.send(Pdu(opcode | IMMEDIATE, flags, itt=0x100 + flags,
-                   ttt=RESERVED_TAG, cmdsn=s.cmdsn, expstatsn=s.statsn))
     try:
+        for flags in (0, 0x40, 0x80, 0xc0):
+            s.send(Pdu(opcode | IMMEDIATE, flags, itt=0x100 + flags,
+                       ttt=RESERVED_TAG, cmdsn=s.cmdsn,
+                       expstatsn=s.statsn))
         s.request(0, FINAL, immediate=True, itt=0x999)
         while s.recv(5).itt != 0x999:
             pass
@@ -354,9 +353,8 @@ def test_t26_names_are_clean(tgt):
 
 
 @pytest.mark.parametrize('name', ['a\nb', 'a\x01b', 'a b', 'a\x7fb',
-                                  'x' * 300, 'a,b', 'a/b', 'a\u00e9'])
+                                  'x' * 300, 'a,b', 'a/b'])
 def test_t26_names_are_checked(tgt, name):
-    from daemon import RpcError
     with pytest.raises(RpcError):
         tgt.rpc('iscsi_create_target_node', name=name, alias_name='',
                 pg_ig_maps=[{'pg_tag': 1, 'ig_tag': 1}],

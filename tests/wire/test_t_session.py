@@ -24,7 +24,12 @@ from witness import Witness
 BLOCKS = 16 * 2048
 TARGET = {'calls': basic(options={
     'max_sessions': 64, 'max_outstanding_r2t': 4, 'nop_in_interval': 2,
-    'nop_timeout': 2})}
+    'nop_timeout': 2}) + [
+        # For resets, which the healthy session would rightly notice.
+        ('bdev_malloc_create', {'name': 'Malloc1', 'num_blocks': 8192,
+                                'block_size': 512}),
+        ('iscsi_target_node_add_lun', {'name': iqn(), 'bdev_name': 'Malloc1',
+                                       'lun_id': 1})]}
 GROWTH_MAX = 8 << 20    # bytes: allocators keep some
 SOLICITED = {'ImmediateData': 'No', 'InitialR2T': 'Yes'}
 
@@ -209,12 +214,13 @@ def test_t15_teardown_races(tgt):
                         what = r.randrange(4)
                         if what == 0:
                             s.command(read10(0, 256),
-                                      FINAL | READ | SIMPLE, 131072)
+                                      FINAL | READ | SIMPLE, 131072, lun=1)
                         elif what == 1:
                             s.command(write10(0, 256),
-                                      FINAL | WRITE | SIMPLE, 131072)
+                                      FINAL | WRITE | SIMPLE, 131072, lun=1)
                         elif what == 2:
-                            s.request(2, FINAL | 5, immediate=True)
+                            s.request(2, FINAL | r.choice((2, 4, 5)),
+                                      immediate=True, lun=lun_field(1))
                         else:
                             s.request(6, FINAL, cid=s.cid)
                     if r.random() < 0.5:
@@ -324,7 +330,6 @@ def test_t27_data_for_tasks_that_are_not_there(connect):
                                       (512, 0xffffffff, 4096)):
                 s.data_out(itt, ttt, offset, datasn, b'\xee' * n, True)
     assert settle(s)
-    s.statsn = None
     assert s.run(read10(0, 8), read_len=4096).good().data == b'\x27' * 4096
 
 
@@ -521,4 +526,4 @@ def test_text_of_every_size_in_discovery(connect):
         while pdu.opcode != REJECT and not pdu.final:
             s.request(TEXT_REQUEST, FINAL, itt=pdu.itt, ttt=pdu.ttt)
             pdu = s.recv()
-    assert settle(s)
+    assert s.send_targets()
