@@ -15,11 +15,11 @@
 #include "base/list.h"
 #include "reactor/reactor.h"
 
-#define BDEV_NAME_MAX  63     /* bytes, without the NUL */
-#define BDEV_IOV_MAX   64     /* iovecs of one I/O */
-#define BDEV_PART_IOVS 8      /* iovecs of one part of a split I/O */
-#define BDEV_BLOCK_MIN 512    /* bytes */
-#define BDEV_BLOCK_MAX 65536  /* bytes */
+#define BDEV_NAME_MAX  63    /* bytes, without the NUL */
+#define BDEV_IOV_MAX   64    /* iovecs of one I/O */
+#define BDEV_PART_IOVS 8     /* iovecs of one part of a split I/O */
+#define BDEV_BLOCK_MIN 512   /* bytes */
+#define BDEV_BLOCK_MAX 65536 /* bytes */
 
 struct bdev;
 struct bdev_channel;
@@ -30,57 +30,57 @@ struct bdev_stats;
 
 /* What the device can do. What it cannot, bdev.c emulates where it says so. */
 enum bdev_cap {
-	BDEV_CAP_UNMAP = 1 << 0,        /* deallocates; later reads give 0 */
+	BDEV_CAP_UNMAP = 1 << 0,	/* deallocates; later reads give 0 */
 	BDEV_CAP_WRITE_ZEROES = 1 << 1, /* else emulated with writes */
-	BDEV_CAP_FLUSH = 1 << 2,        /* else a no-op: nothing volatile */
-	BDEV_CAP_FUA = 1 << 3,          /* WRITE; else emulated with a flush */
-	BDEV_CAP_MAP = 1 << 4,          /* bdev_map() gives memory */
-	BDEV_CAP_EXTENTS = 1 << 5,      /* knows which blocks are allocated */
+	BDEV_CAP_FLUSH = 1 << 2,	/* else a no-op: nothing volatile */
+	BDEV_CAP_FUA = 1 << 3,		/* WRITE; else emulated with a flush */
+	BDEV_CAP_MAP = 1 << 4,		/* bdev_map() gives memory */
+	BDEV_CAP_EXTENTS = 1 << 5,	/* knows which blocks are allocated */
 };
 
 enum bdev_op {
 	BDEV_READ,
 	BDEV_WRITE,
-	BDEV_FLUSH,         /* whole device when len is 0 */
+	BDEV_FLUSH, /* whole device when len is 0 */
 	BDEV_UNMAP,
 	BDEV_WRITE_ZEROES,
-	BDEV_EXTENT,        /* is offset allocated, and how far alike? */
+	BDEV_EXTENT, /* is offset allocated, and how far alike? */
 	BDEV_OP_COUNT
 };
 
 enum bdev_event {
-	BDEV_EVENT_REMOVE,  /* going away: close your channels, then the desc */
-	BDEV_EVENT_RESIZE,  /* nblocks has changed */
+	BDEV_EVENT_REMOVE, /* going away: close your channels, then the desc */
+	BDEV_EVENT_RESIZE, /* nblocks has changed */
 };
 
 struct bdev {
 	const struct bdev_driver *driver;
 	struct bdev_registry *registry;
 	char name[BDEV_NAME_MAX + 1];
-	const char *product;        /* SPDK's product_name: "Malloc disk" */
-	uint8_t uuid[16];           /* stable; given or derived from the name */
-	uint32_t caps;              /* enum bdev_cap */
-	uint32_t block_size;        /* bytes, 512..65536, a power of 2 */
-	uint32_t phys_block_size;   /* bytes, >= block_size */
+	const char *product;	  /* SPDK's product_name: "Malloc disk" */
+	uint8_t uuid[16];	  /* stable; given or derived from the name */
+	uint32_t caps;		  /* enum bdev_cap */
+	uint32_t block_size;	  /* bytes, 512..65536, a power of 2 */
+	uint32_t phys_block_size; /* bytes, >= block_size */
 	uint64_t nblocks;
 	uint32_t unmap_granularity; /* blocks, 0 = any */
-	uint32_t optimal_io;        /* blocks, 0 = unknown */
-	uint32_t max_io;            /* bytes of one READ or WRITE; bdev.c splits */
-	bool write_cache;           /* volatile: FLUSH and FUA mean something */
+	uint32_t optimal_io;	    /* blocks, 0 = unknown */
+	uint32_t max_io;  /* bytes of one READ or WRITE; bdev.c splits */
+	bool write_cache; /* volatile: FLUSH and FUA mean something */
 	bool read_only;
 	bool rotational;
 	bool removing;
-	struct list link;           /* registry */
-	struct list descs;          /* struct bdev_desc */
+	struct list link;		/* registry */
+	struct list descs;		/* struct bdev_desc */
 	struct bdev_channel **channels; /* [reactor index], NULL = never open */
 	void *driver_data;
 	/* bdev.c's, on the control reactor. */
-	const void *claim;          /* who may open it; NULL = everybody */
-	struct deferred news;       /* tells the descs, then perhaps destroys */
-	uint32_t pending_events;    /* 1 << enum bdev_event */
-	uint32_t holds;             /* of drivers, see bdev_hold() */
+	const void *claim;	 /* who may open it; NULL = everybody */
+	struct deferred news;	 /* tells the descs, then perhaps destroys */
+	uint32_t pending_events; /* 1 << enum bdev_event */
+	uint32_t holds;		 /* of drivers, see bdev_hold() */
 	struct bdev_removal *removal;
-	struct bdev_stats *stats_base;  /* what reset_stats() takes off */
+	struct bdev_stats *stats_base; /* what reset_stats() takes off */
 };
 
 /* Who uses a bdev. Embedded in the user. On the control reactor. */
@@ -94,10 +94,10 @@ struct bdev_desc {
 /* ---- The registry. Control reactor only. */
 
 int bdev_registry_create(struct reactors *set, struct bdev_registry **ret);
-void bdev_registry_destroy(struct bdev_registry *reg);   /* it is empty */
+void bdev_registry_destroy(struct bdev_registry *reg); /* it is empty */
 
 struct bdev *bdev_find(struct bdev_registry *reg, const char *name);
-struct bdev *bdev_first(struct bdev_registry *reg);      /* by age */
+struct bdev *bdev_first(struct bdev_registry *reg); /* by age */
 struct bdev *bdev_next(struct bdev *bdev);
 
 /*
@@ -140,30 +140,30 @@ enum bdev_status { BDEV_DONE, BDEV_PENDING };
 struct bdev_io {
 	/* Set by the caller. */
 	enum bdev_op op;
-	bool fua;                   /* WRITE, WRITE_ZEROES: to stable storage */
+	bool fua; /* WRITE, WRITE_ZEROES: to stable storage */
 	uint64_t offset;
 	uint64_t len;
-	const struct iovec *iov;    /* READ, WRITE: together @len bytes */
+	const struct iovec *iov; /* READ, WRITE: together @len bytes */
 	unsigned int iovcnt;
 	bdev_io_done_fn *done;
 	/* Returned. */
-	int result;                 /* 0 or -errno */
-	bool allocated;             /* EXTENT */
-	uint64_t extent_len;        /* EXTENT: bytes from offset that are alike */
+	int result;	     /* 0 or -errno */
+	bool allocated;	     /* EXTENT */
+	uint64_t extent_len; /* EXTENT: bytes from offset that are alike */
 	/* bdev.c's and the driver's, while pending. Until done() what the
 	 * caller set may stand for a part of it. */
 	struct bdev_channel *ch;
 	uint64_t start_ns;
-	uint64_t progress;          /* bytes done of a split or emulated I/O */
-	uint8_t step;               /* enum io_step */
-	struct {                    /* what the caller asked for */
+	uint64_t progress; /* bytes done of a split or emulated I/O */
+	uint8_t step;	   /* enum io_step */
+	struct {	   /* what the caller asked for */
 		enum bdev_op op;
 		bool fua;
 		unsigned int iovcnt;
 		uint64_t offset, len;
 		const struct iovec *iov;
 	} whole;
-	unsigned int iov_index;     /* where the next part begins */
+	unsigned int iov_index; /* where the next part begins */
 	size_t iov_offset;
 	struct iovec part_iov[BDEV_PART_IOVS];
 	struct op rop;
@@ -219,20 +219,20 @@ void bdev_reset_stats(struct bdev *bdev);
 
 struct bdev_common {
 	const char *name;
-	const uint8_t *uuid;        /* 16 bytes, or NULL: derived */
-	uint32_t phys_block_size;   /* 0 = block size, or detected */
+	const uint8_t *uuid;	  /* 16 bytes, or NULL: derived */
+	uint32_t phys_block_size; /* 0 = block size, or detected */
 	bool read_only;
 };
 int bdev_malloc_create(struct bdev_registry *reg, const struct bdev_common *c,
-		       uint64_t nblocks, uint32_t block_size,
-		       struct bdev **ret, const char **ret_why);
+		       uint64_t nblocks, uint32_t block_size, struct bdev **ret,
+		       const char **ret_why);
 int bdev_null_create(struct bdev_registry *reg, const struct bdev_common *c,
-		     uint64_t nblocks, uint32_t block_size,
-		     struct bdev **ret, const char **ret_why);
+		     uint64_t nblocks, uint32_t block_size, struct bdev **ret,
+		     const char **ret_why);
 /* @block_size 0: detected. */
 int bdev_file_create(struct bdev_registry *reg, const struct bdev_common *c,
-		     const char *path, uint32_t block_size,
-		     struct bdev **ret, const char **ret_why);
+		     const char *path, uint32_t block_size, struct bdev **ret,
+		     const char **ret_why);
 
 /*
  * Sizes anew: null by number, file by looking. 0, -ENOTSUP or -errno; by

@@ -8,7 +8,7 @@
 #include "bdev/bdev.h"
 
 struct bdev_driver {
-	const char *name;           /* "malloc": for messages and RPC */
+	const char *name; /* "malloc": for messages and RPC */
 
 	/* Required. On the control reactor, after the last channel closed.
 	 * Frees driver_data. */
@@ -49,8 +49,8 @@ struct bdev_channel {
 	struct bdev *bdev;
 	struct reactor *reactor;
 	uint32_t refs;
-	uint32_t inflight;          /* pending I/O */
-	struct bdev_stats stats;    /* written on this core only */
+	uint32_t inflight;	 /* pending I/O */
+	struct bdev_stats stats; /* written on this core only */
 	void *driver_data;
 };
 

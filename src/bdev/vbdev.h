@@ -19,7 +19,7 @@ int bdev_passthru_create(struct bdev_registry *reg, const struct bdev_common *c,
 
 /* ---- split: "<base>p0", "<base>p1"... */
 
-#define BDEV_SPLIT_MAX 1024     /* parts of one base */
+#define BDEV_SPLIT_MAX 1024 /* parts of one base */
 
 /*
  * @count parts of @size bytes each, 0: all equal. Fewer when not so many fit;
@@ -37,18 +37,18 @@ int bdev_split_delete(struct bdev_registry *reg, const char *base,
 
 enum bdev_fault {
 	BDEV_FAULT_NONE,
-	BDEV_FAULT_FAIL,        /* the I/O fails, the base does not see it */
-	BDEV_FAULT_PENDING,     /* it does not end */
-	BDEV_FAULT_CORRUPT,     /* a byte of a READ or WRITE is changed */
+	BDEV_FAULT_FAIL,    /* the I/O fails, the base does not see it */
+	BDEV_FAULT_PENDING, /* it does not end */
+	BDEV_FAULT_CORRUPT, /* a byte of a READ or WRITE is changed */
 };
 
 struct bdev_injection {
-	uint32_t ops;           /* 1 << enum bdev_op */
+	uint32_t ops; /* 1 << enum bdev_op */
 	enum bdev_fault fault;
-	uint32_t count;         /* of I/O that it hits, over all cores */
-	int error;              /* FAIL: -errno; 0 means -EIO */
-	uint32_t corrupt_offset;    /* byte of the I/O; a shorter one is spared */
-	uint8_t corrupt_value;      /* XORed, 0 means 0xff */
+	uint32_t count;		 /* of I/O that it hits, over all cores */
+	int error;		 /* FAIL: -errno; 0 means -EIO */
+	uint32_t corrupt_offset; /* byte of the I/O; a shorter one is spared */
+	uint8_t corrupt_value;	 /* XORed, 0 means 0xff */
 };
 
 int bdev_error_create(struct bdev_registry *reg, const uint8_t *uuid,
@@ -69,8 +69,8 @@ int bdev_error_release(struct bdev *bdev, int result);
 
 enum bdev_latency {
 	BDEV_AVG_READ,
-	BDEV_P99_READ,          /* every hundredth of a core */
-	BDEV_AVG_WRITE,         /* all that changes the medium */
+	BDEV_P99_READ,	/* every hundredth of a core */
+	BDEV_AVG_WRITE, /* all that changes the medium */
 	BDEV_P99_WRITE,
 	BDEV_LATENCY_COUNT
 };

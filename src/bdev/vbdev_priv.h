@@ -9,13 +9,13 @@
 #include "bdev/driver.h"
 #include "bdev/vbdev.h"
 
-#define VBDEV_CHILDREN 128      /* I/O at the base, per channel */
+#define VBDEV_CHILDREN 128 /* I/O at the base, per channel */
 
 /* First member of a driver's own structure. */
 struct vbdev {
 	struct bdev *bdev;
-	struct bdev_desc desc;  /* of the base */
-	bool follow_size;       /* as large as the base */
+	struct bdev_desc desc; /* of the base */
+	bool follow_size;      /* as large as the base */
 };
 
 struct vbdev_channel;
@@ -25,9 +25,9 @@ typedef void vbdev_finish_fn(struct vbdev_channel *vch, struct bdev_io *io,
 /* First member of a driver's own, in ch->driver_data. */
 struct vbdev_channel {
 	struct bdev_channel *base;
-	vbdev_finish_fn *finish;        /* an I/O of the base has ended, later */
+	vbdev_finish_fn *finish; /* an I/O of the base has ended, later */
 	struct slab children;
-	struct list waiting;            /* for a child; struct vbdev_wait */
+	struct list waiting; /* for a child; struct vbdev_wait */
 };
 
 /* In io->driver of one that waits. */
