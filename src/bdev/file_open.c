@@ -72,7 +72,7 @@ static void go_buffered(struct file *f)
 	f->len_align = 1;
 }
 
-/* Does the kernel say what O_DIRECT asks for? (Linux 6.1, some file systems.) */
+/* Does the kernel say what O_DIRECT asks for? (Linux 6.1, some filesystems) */
 static bool dio_alignment(int fd, uint32_t *ret_mem, uint32_t *ret_offset)
 {
 #ifdef STATX_DIOALIGN
