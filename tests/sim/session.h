@@ -71,7 +71,7 @@ struct sess {
 	uint32_t base[WORLD_LUNS_MAX], size[WORLD_LUNS_MAX];
 	uint8_t ready_lun;
 	uint8_t verify_lun;
-	uint32_t verify_at;
+	uint32_t verify_at, verify_end;
 	struct job jobs[JOBS_MAX];
 	uint32_t nbusy;
 	bool probed; /* since the last unit attention */
@@ -120,6 +120,7 @@ bool sess_turn(struct sess *s);
 /* Starts one more command if it can. */
 void sess_issue(struct sess *s);
 void sess_start_ready(struct sess *s);
+void sess_choose_verify(struct sess *s);
 void sess_start_verify(struct sess *s);
 /* Nothing moves any more: gives up what a reset may have ended, or asks whether
  * there was one. */

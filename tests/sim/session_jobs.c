@@ -19,6 +19,7 @@
 #define STATUS_TASK_SET_FULL 0x28
 
 #define VERIFY_PIECE	     (64u << 10)
+#define VERIFY_MAX	     (128u << 10)
 
 static uint32_t block_units(const struct sess *s, uint8_t lun)
 {
@@ -263,10 +264,12 @@ static uint32_t random_size(struct session_test *t, uint32_t max)
 	uint64_t dice = test_random(t, 100);
 	uint32_t most = 16;
 
-	if (dice >= 95)
+	if (dice >= 98)
 		most = 2048;
-	else if (dice >= 80)
+	else if (dice >= 93)
 		most = 256;
+	else if (dice >= 70)
+		most = 64;
 	return 1 + (uint32_t)test_random(t, MIN(most, max));
 }
 
@@ -362,6 +365,25 @@ void sess_start_ready(struct sess *s)
 		start_small(s, JOB_READY, s->ready_lun);
 }
 
+/* All of a small part, some of a large one. */
+void sess_choose_verify(struct sess *s)
+{
+	uint32_t size;
+
+	if (s->verify_lun >= s->t->nluns)
+		return;
+	size = s->size[s->verify_lun];
+	s->verify_at = 0;
+	if (size > VERIFY_MAX / MODEL_UNIT) {
+		size = VERIFY_MAX / MODEL_UNIT;
+		s->verify_at =
+			8 *
+			(uint32_t)test_random(
+				s->t, (s->size[s->verify_lun] - size) / 8 + 1);
+	}
+	s->verify_end = s->verify_at + size;
+}
+
 void sess_start_verify(struct sess *s)
 {
 	uint8_t lun = s->verify_lun;
@@ -370,7 +392,7 @@ void sess_start_verify(struct sess *s)
 
 	if (s->nbusy >= s->depth)
 		return;
-	n = MIN(s->size[lun] - s->verify_at, VERIFY_PIECE / MODEL_UNIT);
+	n = MIN(s->verify_end - s->verify_at, VERIFY_PIECE / MODEL_UNIT);
 	j = job_new(s, JOB_READ, lun, n * MODEL_UNIT);
 	j->lba = s->base[lun] + s->verify_at;
 	j->n = n;
@@ -381,9 +403,9 @@ void sess_start_verify(struct sess *s)
 	j->id = model_read_begin(model_of(j));
 	ini_submit(&s->ini, &j->cmd);
 	s->verify_at += n;
-	if (s->verify_at == s->size[lun]) {
-		s->verify_at = 0;
+	if (s->verify_at == s->verify_end) {
 		s->verify_lun++;
+		sess_choose_verify(s);
 	}
 }
 

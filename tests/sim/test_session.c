@@ -8,6 +8,7 @@
  *   test_session --seed 17 --verbose   that one again, with the log
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static void choose_luns(struct session_test *t, struct world_options *o)
 		uint32_t bs = test_random(t, 3) ? 512 : 4096;
 
 		o->luns[i].block_size = bs;
-		o->luns[i].nblocks = (4u << 20) / bs;
+		o->luns[i].nblocks = ((1u << 20) << test_random(t, 3)) / bs;
 		o->luns[i].file = test_random(t, 4) == 0;
 	}
 }
@@ -312,6 +313,9 @@ int main(int argc, char **argv)
 
 	log_set_print_level(LOG_LEVEL_DISABLED);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	/* One seed takes over the memory of the last, already mapped. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 21);
+	mallopt(M_TRIM_THRESHOLD, 1 << 28);
 	signal(SIGABRT, on_abort);
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--verbose") == 0) {
