@@ -85,8 +85,10 @@ enum scsi_step cmd_compare_and_write(struct scsi_task *t)
 	/* SBC-3, 6.6.4: MAXIMUM COMPARE AND WRITE LENGTH. */
 	if (t->nblocks > rw_caw_max(t->view))
 		return sense_cdb(t, 13, 7);
-	if (t->nblocks == 0)
-		return task_good(t);
+	if (t->nblocks == 0) {
+		/* Data for no blocks: the number is what is wrong. */
+		return t->edtl_out == 0 ? task_good(t) : sense_cdb(t, 13, 7);
+	}
 	t->data_out_len = 2 * range_len(t);
 	if (t->edtl_out != t->data_out_len)
 		return rw_short_data(t);

@@ -37,6 +37,8 @@ enum cmd_flag {
 	CMD_RES_WRITE = 1 << 7,  /* and with Write Exclusive */
 	CMD_RES_ANY = 1 << 8,    /* not even RESERVE(6) stops it */
 	CMD_UNMAPS = 1 << 9,     /* only where blocks can be unmapped */
+	CMD_LONG = 1 << 10,      /* only with lun_options.long_cdbs */
+#define CMD_NOT_ALL (CMD_UNMAPS | CMD_LONG)
 };
 
 typedef enum scsi_step cmd_start_fn(struct scsi_task *t);

@@ -49,20 +49,20 @@ static const struct scsi_cmd service_action_in_16[] = {
 
 static const struct scsi_cmd variable_cdb[] = {
 	{ .sa = SA_READ_32, .start = cmd_read,
-	  .flags = CMD_SA32 | READS, .shape = CDB_RW32,
+	  .flags = CMD_SA32 | CMD_LONG | READS, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x18, 0, B8, Z8, B4) },
 	{ .sa = SA_VERIFY_32, .start = cmd_verify, .exec = exec_verify,
-	  .flags = CMD_SA32 | READS, .shape = CDB_RW32,
+	  .flags = CMD_SA32 | CMD_LONG | READS, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x16, 0, B8, Z8, B4) },
 	{ .sa = SA_WRITE_32, .start = cmd_write,
-	  .exec = exec_write, .flags = CMD_SA32 | WRITES, .shape = CDB_RW32,
+	  .exec = exec_write, .flags = CMD_SA32 | CMD_LONG | WRITES, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x18, 0, B8, Z8, B4) },
 	{ .sa = SA_WRITE_VERIFY_32, .start = cmd_write_verify,
-	  .exec = exec_write_verify, .flags = CMD_SA32 | WRITES,
+	  .exec = exec_write_verify, .flags = CMD_SA32 | CMD_LONG | WRITES,
 	  .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x12, 0, B8, Z8, B4) },
 	{ .sa = SA_WRITE_SAME_32, .start = cmd_write_same,
-	  .exec = exec_write_same, .flags = CMD_SA32 | WRITES,
+	  .exec = exec_write_same, .flags = CMD_SA32 | CMD_LONG | WRITES,
 	  .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x09, 0, B8, Z8, B4) },
 };
@@ -167,8 +167,10 @@ static const struct scsi_cmd commands[256] = {
 
 bool command_supported(const struct scsi_cmd *cmd, const struct lun_view *view)
 {
-	return !(cmd->flags & CMD_UNMAPS) ||
-	       (view->lun->bdev->caps & BDEV_CAP_UNMAP);
+	if ((cmd->flags & CMD_UNMAPS) &&
+	    !(view->lun->bdev->caps & BDEV_CAP_UNMAP))
+		return false;
+	return !(cmd->flags & CMD_LONG) || view->lun->long_cdbs;
 }
 
 const struct scsi_cmd *command_by_opcode(uint8_t opcode)

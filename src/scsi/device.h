@@ -36,6 +36,9 @@ struct lun_options {
 	uint64_t naa;               /* default: locally assigned, from uuid */
 	bool read_only;
 	bool removable;
+	/* SBC-3, 5.12 and others: the 32-byte commands are for protection type
+	 * 2. Some initiators can use them without. */
+	bool long_cdbs;
 };
 
 struct scsi_change {

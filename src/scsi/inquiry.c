@@ -163,6 +163,7 @@ static uint32_t fill_block_limits(const struct scsi_task *t, uint8_t *p)
 	store_be16(p + 2, (uint16_t)MIN(optimal, 0xffffu));
 	store_be32(p + 4, view->max_blocks);
 	store_be32(p + 8, bdev->optimal_io);
+	store_be64(p + 32, WRITE_SAME_MAX);
 	if (bdev->caps & BDEV_CAP_UNMAP) {
 		store_be32(p + 16, UINT32_MAX); /* no limit */
 		store_be32(p + 20, UNMAP_DESCS_MAX);

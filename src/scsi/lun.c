@@ -50,6 +50,7 @@ static void set_identity(struct lun *lun, const struct lun_options *opt)
 		      0x3000000000000000u;
 	store_be64(lun->naa, naa);
 	lun->removable = opt->removable;
+	lun->long_cdbs = opt->long_cdbs;
 	lun->read_only = opt->read_only || lun->bdev->read_only;
 }
 

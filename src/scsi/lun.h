@@ -117,6 +117,7 @@ struct lun {
 	uint8_t naa[8];
 	bool read_only;
 	bool removable;
+	bool long_cdbs;
 };
 
 enum slot_state { SLOT_ADDING, SLOT_LIVE, SLOT_REMOVING };

@@ -53,3 +53,7 @@ uint32_t rw_caw_max(const struct lun_view *view);
 
 /* MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT; its list fits a small buffer. */
 #define UNMAP_DESCS_MAX 255
+
+/* MAXIMUM WRITE SAME LENGTH: blocks. A pattern is written while the initiator
+ * waits; what is longer comes in several commands. */
+#define WRITE_SAME_MAX 65535u

@@ -143,6 +143,8 @@ enum scsi_step cmd_write_same(struct scsi_task *t)
 	/* WSNZ is 0: none means up to the end. */
 	if (t->nblocks == 0)
 		t->nblocks = t->view->nblocks - t->lba;
+	if (t->nblocks > WRITE_SAME_MAX)
+		return sense_cdb(t, cdb_len_byte(t), 7);
 	ndob = t->cmd->shape != CDB_RW10 && (cdb_flags(t) & WS_NDOB);
 	t->data_out_len = ndob ? 0 : t->view->block_size;
 	/* One block, no more and no less. */

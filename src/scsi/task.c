@@ -307,7 +307,7 @@ enum scsi_step scsi_task_start(struct scsi_task *t)
 	if (likely(t->view != NULL))
 		list_push_back(&t->view->tasks, &t->link);
 	if (unlikely(t->view == NULL || cmd == NULL || t->view->removed ||
-		     t->nexus->ua[lun_id] != 0 || (cmd->flags & CMD_UNMAPS))) {
+		     t->nexus->ua[lun_id] != 0 || (cmd->flags & CMD_NOT_ALL))) {
 		step = check_unit(t, cmd, bad_sa, lun_id);
 		if (step != SCSI_PENDING)
 			return settle(t, step);

@@ -62,7 +62,7 @@ static void check_drains(struct scsi_core *core)
 static void finish(struct scsi_tmf *tmf, enum scsi_tmf_response response)
 {
 	list_remove(&tmf->link);
-	core_wake(tmf->nexus->dv->core);        /* a leaving LUN waits for it */
+	core_wake(tmf->nexus->dv->core); /* a leaving LUN waits for it */
 	tmf->response = response;
 	tmf->done(tmf);
 }
@@ -124,8 +124,7 @@ static void start_own(struct scsi_tmf *tmf)
 static bool own_ended(struct scsi_tmf *tmf)
 {
 	if (tmf->function == SCSI_TMF_ABORT_TASK)
-		return tmf->missed || tmf->task == NULL ||
-		       !tmf->task->aborted;
+		return tmf->missed || tmf->task == NULL || !tmf->task->aborted;
 	return !any_view(tmf, tmf->nexus->dv, busy_in_view, tmf);
 }
 
