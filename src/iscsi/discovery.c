@@ -30,7 +30,7 @@ static void unmap(const struct sockaddr_storage *a,
 	memcpy(&v4->sin_addr, &v6->sin6_addr.s6_addr[12], sizeof(v4->sin_addr));
 }
 
-/* One TargetAddress; none (false) when a wildcard cannot be told from @local. */
+/* One TargetAddress; false: none, a wildcard cannot be told from @local. */
 static bool add_portal(const struct portal *portal, const char *target_name,
 		       const struct sockaddr_storage *local, struct buf *out)
 {

@@ -17,10 +17,10 @@
 #include "iscsi/options.h"
 
 /* All text of one login, with C bits (hostile_inputs: T7..T9). */
-#define LOGIN_TEXT_MAX      65536u
-#define LOGIN_DATA_MAX      8192u   /* one PDU: 13.12's default */
-#define LOGIN_KEYS_MAX      128u    /* key=value pairs in one login */
-#define LOGIN_PDUS_MAX      64u
+#define LOGIN_TEXT_MAX 65536u
+#define LOGIN_DATA_MAX 8192u /* one PDU: 13.12's default */
+#define LOGIN_KEYS_MAX 128u  /* key=value pairs in one login */
+#define LOGIN_PDUS_MAX 64u
 
 struct login;
 struct target_node;
@@ -41,8 +41,7 @@ struct login_env {
 					 char *ret_redirect, size_t size);
 	/* The secret of @user in auth group @tag, or NULL. */
 	const struct chap_secret *(*find_secret)(struct login_env *env,
-						 int32_t tag,
-						 const char *user);
+						 int32_t tag, const char *user);
 	/* Fills with unpredictable bytes (getrandom). */
 	void (*random)(struct login_env *env, void *buf, size_t len);
 	const struct iscsi_options *options;
@@ -51,27 +50,27 @@ struct login_env {
 };
 
 enum login_verdict {
-	LOGIN_RESPOND,      /* send the response, wait for more */
-	LOGIN_ADMIT,        /* the last request is good: the session may be
+	LOGIN_RESPOND, /* send the response, wait for more */
+	LOGIN_ADMIT,   /* the last request is good: the session may be
 			     * entered; then login_finish() makes the response */
-	LOGIN_FAIL,         /* send the response (its status says why), close */
-	LOGIN_DROP,         /* not a login at all: close without an answer */
+	LOGIN_FAIL,    /* send the response (its status says why), close */
+	LOGIN_DROP,    /* not a login at all: close without an answer */
 };
 
 struct login {
 	struct login_env *env;
 	/* Known so far. */
-	char initiator_name[ISCSI_NAME_MAX + 1];    /* lower case */
+	char initiator_name[ISCSI_NAME_MAX + 1]; /* lower case */
 	char initiator_alias[256];
 	char target_name[ISCSI_NAME_MAX + 1];
 	bool discovery;
-	struct target_node *node;           /* normal sessions */
+	struct target_node *node; /* normal sessions */
 	uint8_t isid[6];
-	uint16_t tsih;                      /* 0: a new session */
+	uint16_t tsih; /* 0: a new session */
 	uint16_t cid;
-	uint32_t cmdsn;                     /* of the first request */
-	uint32_t statsn;                    /* next to be used */
-	enum login_status status;           /* with LOGIN_FAIL */
+	uint32_t cmdsn;		  /* of the first request */
+	uint32_t statsn;	  /* next to be used */
+	enum login_status status; /* with LOGIN_FAIL */
 	/* In force when the verdict is LOGIN_ADMIT. */
 	struct session_params session;
 	struct conn_params conn;

@@ -10,23 +10,23 @@
 
 struct iscsi_options {
 	char auth_file[4096];
-	char node_base[ISCSI_NAME_MAX + 1]; /* iqn.2016-06.io.spdk */
-	uint32_t max_sessions;              /* 128 [1..65535] */
+	char node_base[ISCSI_NAME_MAX + 1];   /* iqn.2016-06.io.spdk */
+	uint32_t max_sessions;		      /* 128 [1..65535] */
 	uint32_t max_connections_per_session; /* 2 [1..65535] */
-	uint32_t max_queue_depth;           /* 64 [1..256] */
-	uint32_t default_time2wait;         /* 2 s [0..3600] */
-	uint32_t default_time2retain;       /* 20 s [0..3600] */
-	uint32_t first_burst_length;        /* bytes, 65536 [512..16777215] */
-	uint32_t max_burst_length;          /* 1048576 [512..16777215] */
+	uint32_t max_queue_depth;	      /* 64 [1..256] */
+	uint32_t default_time2wait;	      /* 2 s [0..3600] */
+	uint32_t default_time2retain;	      /* 20 s [0..3600] */
+	uint32_t first_burst_length;	      /* bytes, 65536 [512..16777215] */
+	uint32_t max_burst_length;	      /* 1048576 [512..16777215] */
 	uint32_t max_recv_data_segment_length; /* 262144 [512..16777215] */
-	uint32_t max_outstanding_r2t;       /* 1 [1..65535] */
-	bool initial_r2t;                   /* false */
-	bool immediate_data;                /* true */
-	bool allow_duplicated_isid;         /* false */
-	uint32_t error_recovery_level;      /* 0 [0..2] */
-	uint32_t nop_timeout;               /* s, 60; 0 = never */
-	uint32_t nop_in_interval;           /* s, 30 [0..60]; 0 = off */
-	uint32_t login_timeout;             /* s, 15; from accept to full feature */
+	uint32_t max_outstanding_r2t;	       /* 1 [1..65535] */
+	bool initial_r2t;		       /* false */
+	bool immediate_data;		       /* true */
+	bool allow_duplicated_isid;	       /* false */
+	uint32_t error_recovery_level;	       /* 0 [0..2] */
+	uint32_t nop_timeout;		       /* s, 60; 0 = never */
+	uint32_t nop_in_interval;	       /* s, 30 [0..60]; 0 = off */
+	uint32_t login_timeout; /* s, 15; from accept to full feature */
 	struct auth_policy discovery_auth;
 };
 

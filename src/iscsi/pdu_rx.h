@@ -16,37 +16,37 @@
 #include "iscsi/iscsi_spec.h"
 
 enum pdu_rx_event {
-	PDU_RX_MORE,            /* all bytes used: wants more */
-	PDU_RX_HEADER,          /* rx->bhs, rx->ahs are complete */
-	PDU_RX_PDU,             /* the payload is in place; the next PDU begins */
+	PDU_RX_MORE,   /* all bytes used: wants more */
+	PDU_RX_HEADER, /* rx->bhs, rx->ahs are complete */
+	PDU_RX_PDU,    /* the payload is in place; the next PDU begins */
 	/* The end of this connection: */
-	PDU_RX_TOO_LONG,        /* DataSegmentLength beyond data_max */
-	PDU_RX_HEADER_DIGEST,   /* does not match */
+	PDU_RX_TOO_LONG,      /* DataSegmentLength beyond data_max */
+	PDU_RX_HEADER_DIGEST, /* does not match */
 };
 
 struct pdu_rx {
 	/* Settings; they may change between PDUs. */
 	bool header_digest, data_digest;
-	uint32_t data_max;      /* the MaxRecvDataSegmentLength that we declared */
+	uint32_t data_max; /* the MaxRecvDataSegmentLength that we declared */
 
 	/* The PDU at hand, from HEADER to PDU. */
-	const uint8_t *bhs;     /* BHS_LEN bytes */
-	const uint8_t *ahs;     /* ahs_len bytes (a multiple of 4), or NULL */
+	const uint8_t *bhs; /* BHS_LEN bytes */
+	const uint8_t *ahs; /* ahs_len bytes (a multiple of 4), or NULL */
 	uint32_t ahs_len;
-	uint32_t data_len;      /* DataSegmentLength */
-	bool data_digest_bad;   /* with PDU_RX_PDU */
+	uint32_t data_len;    /* DataSegmentLength */
+	bool data_digest_bad; /* with PDU_RX_PDU */
 
 	/* The engine's. */
 	uint8_t header[BHS_LEN + AHS_LEN_MAX + DIGEST_LEN];
-	uint32_t have;          /* bytes of header collected */
+	uint32_t have; /* bytes of header collected */
 	uint32_t need;
 	uint8_t state;
 	const struct iovec *iov; /* destination, NULL = discard */
 	unsigned int iovcnt;
 	unsigned int iov_index;
 	size_t iov_offset;
-	uint32_t left;          /* payload bytes to come */
-	uint32_t keep;          /* of them, those with a place; the rest is
+	uint32_t left; /* payload bytes to come */
+	uint32_t keep; /* of them, those with a place; the rest is
 				 * discarded (but digested) */
 	uint32_t crc;
 	uint8_t tail[3 + DIGEST_LEN];
@@ -62,8 +62,8 @@ void pdu_rx_init(struct pdu_rx *rx, uint32_t data_max);
  * call after PDU_RX_PDU: they point into @buf only while the whole of the PDU
  * is inside it, else into rx->header.
  */
-enum pdu_rx_event pdu_rx_feed(struct pdu_rx *rx, const uint8_t *buf,
-			      size_t len, size_t *ret_used);
+enum pdu_rx_event pdu_rx_feed(struct pdu_rx *rx, const uint8_t *buf, size_t len,
+			      size_t *ret_used);
 
 /* The payload's first @len bytes go to byte @offset of @iov, which stays valid
  * until PDU_RX_PDU. */

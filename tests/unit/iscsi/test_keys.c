@@ -231,102 +231,101 @@ static void test_irrelevant_keys(void **state)
 
 /* ---- Rules. */
 
+static const struct {
+	const char *offer, *answer;
+} answers[] = {
+	/* 13.1: the first of the list. */
+	{"HeaderDigest=CRC32C,None;", "HeaderDigest=CRC32C;"},
+	{"HeaderDigest=None,CRC32C;", "HeaderDigest=None;"},
+	{"HeaderDigest=None;", "HeaderDigest=None;"},
+	{"DataDigest=Y-com.x.sum,CRC32C;", "DataDigest=CRC32C;"},
+	{"DataDigest=foo,bar;", "DataDigest=Reject;"},
+	{"DataDigest=crc32c;", "DataDigest=Reject;"},
+	{"DataDigest=CRC32CC,CRC32;", "DataDigest=Reject;"},
+	{"DataDigest=,,CRC32C,;", "DataDigest=CRC32C;"},
+	{"DataDigest=;", "DataDigest=Reject;"},
+	/* Numbers, minimum. */
+	{"MaxConnections=1;", "MaxConnections=1;"},
+	{"MaxConnections=65535;", "MaxConnections=8;"},
+	{"MaxConnections=0;", "MaxConnections=Reject;"},
+	{"MaxConnections=65536;", "MaxConnections=Reject;"},
+	{"MaxConnections=0x4;", "MaxConnections=4;"},
+	{"MaxConnections=0X04;", "MaxConnections=4;"},
+	{"MaxConnections=0x;", "MaxConnections=Reject;"},
+	{"MaxConnections=;", "MaxConnections=Reject;"},
+	{"MaxConnections=-1;", "MaxConnections=Reject;"},
+	{"MaxConnections=+1;", "MaxConnections=Reject;"},
+	{"MaxConnections= 1;", "MaxConnections=Reject;"},
+	{"MaxConnections=1 ;", "MaxConnections=Reject;"},
+	{"MaxConnections=1,2;", "MaxConnections=Reject;"},
+	{"MaxConnections=1~2;", "MaxConnections=Reject;"},
+	{"MaxConnections=18446744073709551617;", "MaxConnections=Reject;"},
+	{"MaxBurstLength=511;", "MaxBurstLength=Reject;"},
+	{"MaxBurstLength=512;", "MaxBurstLength=512;"},
+	{"MaxBurstLength=16777215;", "MaxBurstLength=16777215;"},
+	{"MaxBurstLength=16777216;", "MaxBurstLength=Reject;"},
+	{"FirstBurstLength=511;", "FirstBurstLength=Reject;"},
+	{"FirstBurstLength=512;", "FirstBurstLength=512;"},
+	{"FirstBurstLength=16777216;", "FirstBurstLength=Reject;"},
+	{"DefaultTime2Retain=3600;", "DefaultTime2Retain=3600;"},
+	{"DefaultTime2Retain=3601;", "DefaultTime2Retain=Reject;"},
+	{"DefaultTime2Retain=0;", "DefaultTime2Retain=0;"},
+	{"MaxOutstandingR2T=0;", "MaxOutstandingR2T=Reject;"},
+	{"MaxOutstandingR2T=65535;", "MaxOutstandingR2T=65535;"},
+	{"MaxOutstandingR2T=65536;", "MaxOutstandingR2T=Reject;"},
+	{"ErrorRecoveryLevel=2;", "ErrorRecoveryLevel=2;"},
+	{"ErrorRecoveryLevel=3;", "ErrorRecoveryLevel=Reject;"},
+	{"iSCSIProtocolLevel=0;", "iSCSIProtocolLevel=0;"},
+	{"iSCSIProtocolLevel=31;", "iSCSIProtocolLevel=31;"},
+	{"iSCSIProtocolLevel=32;", "iSCSIProtocolLevel=Reject;"},
+	/* Maximum. */
+	{"DefaultTime2Wait=0;", "DefaultTime2Wait=0;"},
+	{"DefaultTime2Wait=3600;", "DefaultTime2Wait=3600;"},
+	{"DefaultTime2Wait=3601;", "DefaultTime2Wait=Reject;"},
+	/* Booleans. */
+	{"InitialR2T=No;", "InitialR2T=No;"},
+	{"InitialR2T=Yes;", "InitialR2T=Yes;"},
+	{"InitialR2T=yes;", "InitialR2T=Reject;"},
+	{"ImmediateData=Yes;", "ImmediateData=Yes;"},
+	{"ImmediateData=No;", "ImmediateData=No;"},
+	{"ImmediateData=;", "ImmediateData=Reject;"},
+	{"DataPDUInOrder=No;", "DataPDUInOrder=Yes;"},
+	{"DataSequenceInOrder=No;", "DataSequenceInOrder=Yes;"},
+	/* 13.23 */
+	{"TaskReporting=FastAbort,ResponseFence,RFC3720;",
+	 "TaskReporting=ResponseFence;"},
+	{"TaskReporting=RFC3720,ResponseFence;", "TaskReporting=RFC3720;"},
+	{"TaskReporting=FastAbort;", "TaskReporting=Reject;"},
+	/* 13.25 */
+	{"IFMarker=Yes;", "IFMarker=No;"},
+	{"OFMarker=No;", "OFMarker=No;"},
+	{"IFMarkInt=1~65535;", "IFMarkInt=Reject;"},
+	{"OFMarkInt=2048;", "OFMarkInt=Reject;"},
+	/* 13.26, and keys that nobody knows. */
+	{"X#NodeArchitecture=a/1;", ""},
+	{"X-com.example.key=1;", "X-com.example.key=NotUnderstood;"},
+	{"Foo=1;Foo=2;", "Foo=NotUnderstood;Foo=NotUnderstood;"},
+	/* An answer is not answered. */
+	{"Foo=NotUnderstood;", ""},
+	/* Answers to what only a target declares. */
+	{"TargetAlias=NotUnderstood;", ""},
+	{"TargetPortalGroupTag=Irrelevant;", ""},
+	{"MaxRecvDataSegmentLength=512;", ""},
+	{"MaxRecvDataSegmentLength=0xffffff;", ""},
+	{"", ""},
+};
+
 static void test_answers(void **state)
 {
-	static const struct {
-		const char *offer, *answer;
-	} rows[] = {
-		/* 13.1: the first of the list. */
-		{"HeaderDigest=CRC32C,None;", "HeaderDigest=CRC32C;"},
-		{"HeaderDigest=None,CRC32C;", "HeaderDigest=None;"},
-		{"HeaderDigest=None;", "HeaderDigest=None;"},
-		{"DataDigest=Y-com.x.sum,CRC32C;", "DataDigest=CRC32C;"},
-		{"DataDigest=foo,bar;", "DataDigest=Reject;"},
-		{"DataDigest=crc32c;", "DataDigest=Reject;"},
-		{"DataDigest=CRC32CC,CRC32;", "DataDigest=Reject;"},
-		{"DataDigest=,,CRC32C,;", "DataDigest=CRC32C;"},
-		{"DataDigest=;", "DataDigest=Reject;"},
-		/* Numbers, minimum. */
-		{"MaxConnections=1;", "MaxConnections=1;"},
-		{"MaxConnections=65535;", "MaxConnections=8;"},
-		{"MaxConnections=0;", "MaxConnections=Reject;"},
-		{"MaxConnections=65536;", "MaxConnections=Reject;"},
-		{"MaxConnections=0x4;", "MaxConnections=4;"},
-		{"MaxConnections=0X04;", "MaxConnections=4;"},
-		{"MaxConnections=0x;", "MaxConnections=Reject;"},
-		{"MaxConnections=;", "MaxConnections=Reject;"},
-		{"MaxConnections=-1;", "MaxConnections=Reject;"},
-		{"MaxConnections=+1;", "MaxConnections=Reject;"},
-		{"MaxConnections= 1;", "MaxConnections=Reject;"},
-		{"MaxConnections=1 ;", "MaxConnections=Reject;"},
-		{"MaxConnections=1,2;", "MaxConnections=Reject;"},
-		{"MaxConnections=1~2;", "MaxConnections=Reject;"},
-		{"MaxConnections=18446744073709551617;",
-		 "MaxConnections=Reject;"},
-		{"MaxBurstLength=511;", "MaxBurstLength=Reject;"},
-		{"MaxBurstLength=512;", "MaxBurstLength=512;"},
-		{"MaxBurstLength=16777215;", "MaxBurstLength=16777215;"},
-		{"MaxBurstLength=16777216;", "MaxBurstLength=Reject;"},
-		{"FirstBurstLength=511;", "FirstBurstLength=Reject;"},
-		{"FirstBurstLength=512;", "FirstBurstLength=512;"},
-		{"FirstBurstLength=16777216;", "FirstBurstLength=Reject;"},
-		{"DefaultTime2Retain=3600;", "DefaultTime2Retain=3600;"},
-		{"DefaultTime2Retain=3601;", "DefaultTime2Retain=Reject;"},
-		{"DefaultTime2Retain=0;", "DefaultTime2Retain=0;"},
-		{"MaxOutstandingR2T=0;", "MaxOutstandingR2T=Reject;"},
-		{"MaxOutstandingR2T=65535;", "MaxOutstandingR2T=65535;"},
-		{"MaxOutstandingR2T=65536;", "MaxOutstandingR2T=Reject;"},
-		{"ErrorRecoveryLevel=2;", "ErrorRecoveryLevel=2;"},
-		{"ErrorRecoveryLevel=3;", "ErrorRecoveryLevel=Reject;"},
-		{"iSCSIProtocolLevel=0;", "iSCSIProtocolLevel=0;"},
-		{"iSCSIProtocolLevel=31;", "iSCSIProtocolLevel=31;"},
-		{"iSCSIProtocolLevel=32;", "iSCSIProtocolLevel=Reject;"},
-		/* Maximum. */
-		{"DefaultTime2Wait=0;", "DefaultTime2Wait=0;"},
-		{"DefaultTime2Wait=3600;", "DefaultTime2Wait=3600;"},
-		{"DefaultTime2Wait=3601;", "DefaultTime2Wait=Reject;"},
-		/* Booleans. */
-		{"InitialR2T=No;", "InitialR2T=No;"},
-		{"InitialR2T=Yes;", "InitialR2T=Yes;"},
-		{"InitialR2T=yes;", "InitialR2T=Reject;"},
-		{"ImmediateData=Yes;", "ImmediateData=Yes;"},
-		{"ImmediateData=No;", "ImmediateData=No;"},
-		{"ImmediateData=;", "ImmediateData=Reject;"},
-		{"DataPDUInOrder=No;", "DataPDUInOrder=Yes;"},
-		{"DataSequenceInOrder=No;", "DataSequenceInOrder=Yes;"},
-		/* 13.23 */
-		{"TaskReporting=FastAbort,ResponseFence,RFC3720;",
-		 "TaskReporting=ResponseFence;"},
-		{"TaskReporting=RFC3720,ResponseFence;",
-		 "TaskReporting=RFC3720;"},
-		{"TaskReporting=FastAbort;", "TaskReporting=Reject;"},
-		/* 13.25 */
-		{"IFMarker=Yes;", "IFMarker=No;"},
-		{"OFMarker=No;", "OFMarker=No;"},
-		{"IFMarkInt=1~65535;", "IFMarkInt=Reject;"},
-		{"OFMarkInt=2048;", "OFMarkInt=Reject;"},
-		/* 13.26, and keys that nobody knows. */
-		{"X#NodeArchitecture=a/1;", ""},
-		{"X-com.example.key=1;", "X-com.example.key=NotUnderstood;"},
-		{"Foo=1;Foo=2;", "Foo=NotUnderstood;Foo=NotUnderstood;"},
-		/* An answer is not answered. */
-		{"Foo=NotUnderstood;", ""},
-		/* Answers to what only a target declares. */
-		{"TargetAlias=NotUnderstood;", ""},
-		{"TargetPortalGroupTag=Irrelevant;", ""},
-		{"MaxRecvDataSegmentLength=512;", ""},
-		{"MaxRecvDataSegmentLength=0xffffff;", ""},
-		{"", ""},
-	};
 	struct keys_ours ours = generous();
 	struct talk *t = malloc(sizeof(*t));
 
 	assert_non_null(t);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int rc = ask(&ours, rows[i].offer, t);
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+		int rc = ask(&ours, answers[i].offer, t);
 
-		if (rc != 0 || strcmp(unload(t), rows[i].answer) != 0)
-			fail_msg("%s: %d %s", rows[i].offer, rc, unload(t));
+		if (rc != 0 || strcmp(unload(t), answers[i].answer) != 0)
+			fail_msg("%s: %d %s", answers[i].offer, rc, unload(t));
 		talk_free(t);
 	}
 	free(t);

@@ -577,6 +577,7 @@ static void test_pdu_after_direct_without_bytes(void **state)
 	pdu_rx_advance(&r.rx, 64);
 	assert_int_equal(pdu_rx_feed(&r.rx, NULL, 0, &used), PDU_RX_PDU);
 	assert_int_equal(used, 0);
+	pdu_rx_advance(&r.rx, 0);
 	assert_int_equal(pdu_rx_feed(&r.rx, NULL, 0, &used), PDU_RX_MORE);
 }
 
