@@ -72,9 +72,9 @@ static int complete_name(const char *name, const char *node_base, char *full,
 			       -EINVAL);
 	if (name[0] == '\0')
 		return because(ret_why, "target name is empty", -EINVAL);
+	/* Shown as it was given, as scripts expect; compared without case. */
 	if (iscsi_name_check(full, &why) < 0)
 		return because(ret_why, why, -EINVAL);
-	str_lower(full);
 	return 0;
 }
 

@@ -22,7 +22,7 @@ from daemon import REPORTS, RPC_PY, ROOT, binary, sanitized, wait_until
 MIB = 1 << 20
 SIZE = 64 * MIB
 # RFC 7143, 4.2.7.2: there are no upper-case letters in names.
-IQN = 'iqn.2016-06.io.spdk:target3'
+IQN = 'iqn.2016-06.io.spdk:Target3'
 PORTAL = '127.0.0.1:3260'
 URL = 'iscsi://%s/%s/0' % (PORTAL, IQN)
 
@@ -202,7 +202,7 @@ sys.path.insert(0, sys.argv[1])
 from iscsi_initiator import Initiator
 from iscsi_wire import read10, write10
 number, blocks = int(sys.argv[2]), 8192
-s = Initiator(('127.0.0.1', 3260), 'iqn.2016-06.io.spdk:target3',
+s = Initiator(('127.0.0.1', 3260), 'iqn.2016-06.io.spdk:Target3',
               name='iqn.2016-06.io.spdk:worker%d' % number)
 s.login()
 s.clear_attention()
