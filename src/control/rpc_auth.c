@@ -158,12 +158,12 @@ static void delete_group(struct rpc_call *call)
 {
 	const char *why = NULL;
 	struct group_params p;
+	int error;
 
 	if (!rpc_params(call, &p))
 		return;
-	rpc_end_group(call,
-		      auth_group_delete(call->control->targets, p.tag, &why),
-		      why);
+	error = auth_group_delete(call->control->targets, p.tag, &why);
+	rpc_end_group(call, error, why);
 }
 
 static void add_secret(struct rpc_call *call)

@@ -162,12 +162,11 @@ static const struct {
 	{"[{\"method\":\"echo\",\"id\":1},{\"method\":\"echo\"},5,"
 	 "{\"method\":\"nosuch\",\"id\":2}]",
 	 "[" R("1", "true") "," E(
-		 "null",
-		 "-32600", "Invalid request: not an object") "," E("2",
-								   "-32601",
-								   "Method not "
-								   "found") "]"
-									    "\n",
+		 "null", "-32600",
+		 "Invalid request: not an object") "," E("2", "-32601",
+							 "Method not "
+							 "found") "]"
+								  "\n",
 	 false},
 	{"[{\"method\":\"echo\"},{\"method\":\"echo\"}]", "", false},
 	/* Not JSON: the answer, and the end. */
