@@ -83,6 +83,20 @@ void cmd_complete(struct cmd *cmd)
 	tx_queue(cmd->conn, &cmd->tx);
 }
 
+/* RFC 7143, 11.4.2: while data from the initiator is still expected, the
+ * response waits for the Data-Out with the F bit. */
+void cmd_complete_early(struct cmd *cmd)
+{
+	const struct session *s = cmd->conn->session;
+
+	if ((cmd->flags & FLAG_FINAL) || s->params.initial_r2t) {
+		cmd_complete(cmd);
+		return;
+	}
+	cmd->wants_data = false;
+	cmd->waits_final = true;
+}
+
 /* An aborted command, or one whose connection ends, at a moment when nothing
  * else refers to it. */
 static void drop(struct cmd *cmd)
@@ -349,7 +363,7 @@ void cmd_header(struct conn *c)
 
 	switch (scsi_task_start(&cmd->task)) {
 	case SCSI_DONE:
-		cmd_complete(cmd);
+		cmd_complete_early(cmd);
 		break;
 	case SCSI_PENDING:
 		break;

@@ -172,6 +172,7 @@ struct cmd {
 	uint32_t unsol_datasn;
 	bool unsol_open; /* unsolicited Data-Out is to come */
 	bool unsol_broken;
+	bool waits_final; /* complete, but unsolicited Data-Out is still to come */
 	uint32_t r2t_next; /* offset of the next R2T */
 	uint32_t r2tsn;
 	uint8_t nr2t;
@@ -362,6 +363,8 @@ unsigned int cmd_iovs(const struct cmd *cmd);
 void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last);
 struct cmd *session_find_cmd(struct session *s, uint32_t itt);
 void cmd_complete(struct cmd *cmd);
+/* It is over; its status goes out once its unsolicited data has come. */
+void cmd_complete_early(struct cmd *cmd);
 /* All data of the command is there. */
 void cmd_execute(struct cmd *cmd);
 /* Its response was sent, or it will never be. */

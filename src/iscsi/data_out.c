@@ -188,6 +188,14 @@ void data_out_header(struct conn *c)
 		conn_collect(c);
 		return;
 	}
+	if (cmd && cmd->waits_final && cmd->conn == c) {
+		c->now.verdict = RX_DISCARD;
+		if (ttt == RESERVED_TAG && (bhs[BHS_FLAGS] & FLAG_FINAL)) {
+			cmd->waits_final = false;
+			cmd_complete(cmd);
+		}
+		return;
+	}
 	/* Data of a task that has ended, or that was aborted: on its way when
 	 * the task did, so it is nobody's fault. */
 	if (!cmd || !cmd->wants_data || cmd->dead) {

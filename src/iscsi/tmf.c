@@ -93,6 +93,36 @@ static uint8_t no_task(struct session *s, uint32_t refcmdsn)
 	return ISCSI_TMF_RSP_NO_TASK;
 }
 
+/* The command that ABORT TASK or QUERY TASK is about. False: there is none that
+ * it could act on, and that has been answered. */
+static bool find_task(struct conn *c, uint8_t function, struct cmd **ret_cmd)
+{
+	const uint8_t *bhs = c->rx.bhs;
+	uint32_t itt = load_be32(bhs + BHS_ITT);
+	bool abort = function == ISCSI_TMF_ABORT_TASK;
+	struct session *s = c->session;
+	struct cmd *cmd = session_find_cmd(s, load_be32(bhs + BHS_TTT));
+	uint8_t response = ISCSI_TMF_RSP_NO_TASK;
+
+	if (!cmd && abort) {
+		response = no_task(s, load_be32(bhs + 32));
+	} else if (cmd && list_linked(&cmd->tx.link)) {
+		/* Its response is on the way: for SAM it is over. */
+	} else if (cmd && cmd->task.lun == load_be64(bhs + BHS_LUN)) {
+		if (!cmd->waits_final) {
+			*ret_cmd = cmd;
+			return true;
+		}
+		/* Nobody has heard of its end: so it may still be undone. */
+		response = abort ? ISCSI_TMF_RSP_COMPLETE
+				 : ISCSI_TMF_RSP_SUCCEEDED;
+		if (abort)
+			cmd_free(cmd);
+	}
+	respond(c, itt, response, false);
+	return false;
+}
+
 void tmf_request(struct conn *c)
 {
 	const uint8_t *bhs = c->rx.bhs;
@@ -118,23 +148,10 @@ void tmf_request(struct conn *c)
 		respond(c, itt, ISCSI_TMF_RSP_NOT_SUPPORTED, false);
 		return;
 	}
-	if (function == ISCSI_TMF_ABORT_TASK ||
-	    function == ISCSI_TMF_QUERY_TASK) {
-		cmd = session_find_cmd(s, load_be32(bhs + BHS_TTT));
-		/* Its response is on the way: for SAM it is over. */
-		if (cmd && list_linked(&cmd->tx.link)) {
-			respond(c, itt, ISCSI_TMF_RSP_NO_TASK, false);
-			return;
-		}
-		if (!cmd || cmd->task.lun != load_be64(bhs + BHS_LUN)) {
-			respond(c, itt,
-				!cmd && function == ISCSI_TMF_ABORT_TASK
-					? no_task(s, load_be32(bhs + 32))
-					: ISCSI_TMF_RSP_NO_TASK,
-				false);
-			return;
-		}
-	}
+	if ((function == ISCSI_TMF_ABORT_TASK ||
+	     function == ISCSI_TMF_QUERY_TASK) &&
+	    !find_task(c, function, &cmd))
+		return;
 	if (s->ntmfs >= TMFS_MAX) {
 		conn_send_reject(c, REJECT_OUT_OF_RESOURCES, bhs);
 		return;
