@@ -72,14 +72,19 @@ void cmd_free(struct cmd *cmd)
 		conn_try_reap(c);
 }
 
-void cmd_complete(struct cmd *cmd)
+static void set_in_len(struct cmd *cmd)
 {
-	struct scsi_task *task = &cmd->task;
+	const struct scsi_task *task = &cmd->task;
 
-	cmd->wants_data = false;
 	cmd->in_len = MIN(task->data_in_len, task->edtl_in);
 	if (task->status != SCSI_GOOD && task->status != SCSI_CONDITION_MET)
 		cmd->in_len = 0;
+}
+
+void cmd_complete(struct cmd *cmd)
+{
+	cmd->wants_data = false;
+	set_in_len(cmd);
 	tx_queue(cmd->conn, &cmd->tx);
 }
 
@@ -114,6 +119,8 @@ static void task_done(struct scsi_task *task)
 {
 	struct cmd *cmd = container_of(task, struct cmd, task);
 
+	if (!task->aborted && cmd->conn->orphaned)
+		return; /* until somebody adopts it */
 	if (task->aborted || cmd->conn->state == CONN_CLOSING)
 		drop(cmd);
 	else
@@ -145,6 +152,10 @@ static void task_aborted(struct scsi_task *task)
 	cmd->dead = true;
 	if (list_linked(&cmd->r2t_tx.link))
 		list_remove(&cmd->r2t_tx.link);
+	if (c->orphaned && c->released) {
+		cmd_free(cmd);
+		return;
+	}
 	if (c->state == CONN_CLOSING)
 		return; /* cmds_cancel() finds it */
 	if (cmd->receiving) {
@@ -564,6 +575,17 @@ static uint32_t data_in_len(const struct cmd *cmd, uint32_t sent,
 	return MIN(len, c->session->params.max_burst_length - burst);
 }
 
+/* As if the next Data-In had been sent. */
+static void pass_data_in(struct cmd *cmd)
+{
+	uint32_t len = data_in_len(cmd, cmd->in_sent, cmd->burst_sent);
+
+	cmd->in_sent += len;
+	cmd->burst_sent += len;
+	if (cmd->burst_sent == cmd->conn->session->params.max_burst_length)
+		cmd->burst_sent = 0;
+}
+
 /* The next PDU of a command's response. */
 void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last)
 {
@@ -587,6 +609,20 @@ void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last)
 	build_data_in(c, cmd, b, data_last, len);
 }
 
+/* The answer from the PDU with number @datasn on: on another connection. */
+void cmd_restart(struct cmd *cmd, uint32_t datasn)
+{
+	uint32_t sent = cmd->datasn;
+
+	cmd->wants_data = false;
+	set_in_len(cmd);
+	cmd->in_sent = cmd->burst_sent = 0;
+	for (cmd->datasn = 0; cmd->datasn < MIN(datasn, sent); cmd->datasn++)
+		pass_data_in(cmd);
+	/* All of the data has come: then the status alone. */
+	tx_queue(cmd->conn, &cmd->tx);
+}
+
 /* ---- Once more. */
 
 bool cmd_rebuild_data(struct cmd *cmd, uint32_t datasn, struct tx_batch *b)
@@ -600,12 +636,7 @@ bool cmd_rebuild_data(struct cmd *cmd, uint32_t datasn, struct tx_batch *b)
 	/* The lengths follow from the parameters: walk to it again. */
 	cmd->in_sent = cmd->burst_sent = 0;
 	for (cmd->datasn = 0; cmd->datasn < datasn; cmd->datasn++) {
-		len = data_in_len(cmd, cmd->in_sent, cmd->burst_sent);
-		cmd->in_sent += len;
-		cmd->burst_sent += len;
-		if (cmd->burst_sent ==
-		    cmd->conn->session->params.max_burst_length)
-			cmd->burst_sent = 0;
+		pass_data_in(cmd);
 	}
 	len = data_in_len(cmd, cmd->in_sent, cmd->burst_sent);
 	last = cmd->in_sent + len == cmd->in_len;

@@ -54,6 +54,7 @@ static const char *const close_texts[CLOSE_REASON_COUNT] = {
 	[CLOSE_PEER] = "closed by the initiator",
 	[CLOSE_RESET] = "connection lost",
 	[CLOSE_LOGOUT] = "logged out",
+	[CLOSE_RECOVERY] = "logged out for recovery",
 	[CLOSE_LOGIN_FAILED] = "login failed",
 	[CLOSE_LOGIN_TIMEOUT] = "login took too long",
 	[CLOSE_NOT_LOGIN] = "not a login request",
@@ -140,6 +141,9 @@ void conn_close(struct conn *c, enum close_reason reason)
 {
 	if (c->state == CONN_CLOSING)
 		return;
+	/* Who has asked to log out may well be quicker than our answer. */
+	if (c->state == CONN_LOGOUT && c->session)
+		reason = CLOSE_LOGOUT;
 	log_info("iscsi: connection %u of %s: %s", c->record->id,
 		 c->session && c->session->initiator_name[0]
 			 ? c->session->initiator_name
@@ -150,11 +154,13 @@ void conn_close(struct conn *c, enum close_reason reason)
 	c->core->closed[reason]++;
 	timer_stop(c->core->reactor, &c->timer);
 	timer_stop(c->core->reactor, &c->abort_timer);
+	c->orphaned = orphans_wanted(c, reason);
 	stream_close(&c->stream);
 	/* Below ErrorRecoveryLevel 2 a session does not outlive the failure of
 	 * one of its connections (RFC 7143, 7.1.5). */
-	if (c->session && reason != CLOSE_LOGOUT &&
-	    reason != CLOSE_CONN_REINSTATED)
+	if (c->session && !c->orphaned &&
+	    (c->logout_session ||
+	     (reason != CLOSE_LOGOUT && reason != CLOSE_CONN_REINSTATED)))
 		session_close(c->session, reason);
 }
 
@@ -166,7 +172,10 @@ static void conn_released(struct stream *stream)
 	c->released = true;
 	c->inflight++;
 	tx_drop(c);
-	cmds_cancel(c);
+	if (c->orphaned)
+		orphans_begin(c);
+	else
+		cmds_cancel(c);
 	text_conn_end(c);
 	c->inflight--;
 	conn_try_reap(c);
@@ -175,7 +184,7 @@ static void conn_released(struct stream *stream)
 void conn_try_reap(struct conn *c)
 {
 	if (c->state != CONN_CLOSING || !c->released || c->inflight > 0 ||
-	    !list_empty(&c->cmds))
+	    !list_empty(&c->cmds) || c->orphaned)
 		return;
 	ASSERT(list_empty(&c->txq) && !c->batch && c->ncontrol == 0);
 	/* A deferred flush may still be queued; it would find a ghost. */
@@ -190,8 +199,8 @@ void conn_try_reap(struct conn *c)
 	}
 	login_glue_destroy(c);
 	buf_deinit(&c->now.data);
-	c->record->mail.run = server_conn_gone;
-	mail_post(c->server->reactor, &c->record->mail);
+	if (c->record)
+		server_conn_leaves(take(&c->record));
 	free(c);
 }
 

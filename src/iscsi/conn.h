@@ -54,6 +54,7 @@ enum close_reason {
 	CLOSE_PEER,  /* the peer closed */
 	CLOSE_RESET, /* error of the socket */
 	CLOSE_LOGOUT,
+	CLOSE_RECOVERY, /* logout for recovery */
 	CLOSE_LOGIN_FAILED,
 	CLOSE_LOGIN_TIMEOUT,
 	CLOSE_NOT_LOGIN, /* another PDU before login */
@@ -213,6 +214,7 @@ struct conn {
 	bool released; /* the stream is */
 	bool paused_control, paused_buffers;
 	bool logout_session; /* the logout is for all of it */
+	bool orphaned; /* closed, but its tasks wait for a new connection */
 	uint16_t logout_cid; /* else: for this one */
 	uint16_t cid;
 	struct conn_params params;
@@ -363,6 +365,7 @@ unsigned int cmd_iovs(const struct cmd *cmd);
 void cmd_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last);
 struct cmd *session_find_cmd(struct session *s, uint32_t itt);
 void cmd_complete(struct cmd *cmd);
+void cmd_restart(struct cmd *cmd, uint32_t datasn);
 /* It is over; its status goes out once its unsolicited data has come. */
 void cmd_complete_early(struct cmd *cmd);
 /* All data of the command is there. */
@@ -407,6 +410,21 @@ void cmd_rebuild_status(struct cmd *cmd, struct tx_batch *b);
 void control_rebuild(struct conn *c, struct control_pdu *pdu,
 		     struct tx_batch *b);
 void control_pdu_free(struct conn *c, struct control_pdu *pdu, int error);
+
+static inline bool recovers_tasks(const struct session *s)
+{
+	return s->params.error_recovery_level >= 2;
+}
+/* A connection that failed keeps its tasks for a while (RFC 7143, 7.1.4.4):
+ * may it? Then conn_released() calls orphans_begin(). */
+bool orphans_wanted(const struct conn *c, enum close_reason reason);
+void orphans_begin(struct conn *c);
+/* They are given up. */
+void orphans_end(struct conn *c);
+/* TASK REASSIGN (11.5.1): the task moves to @c. The response code; the task
+ * goes on when cmd_adopt() is called, after the response is queued. */
+uint8_t orphan_find(struct conn *c, const uint8_t *bhs, struct cmd **ret_cmd);
+void cmd_adopt(struct conn *c, struct cmd *cmd, uint32_t expdatasn);
 
 /* ---- tx helpers for builders. */
 uint8_t *tx_begin(struct conn *c, struct tx_batch *b, uint8_t opcode,

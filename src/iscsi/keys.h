@@ -24,7 +24,7 @@
 
 /* What the session layer does today; more is neither offered nor accepted. */
 #define ISCSI_CONNECTIONS_SUPPORTED    8u
-#define ISCSI_ERL_SUPPORTED	       1u
+#define ISCSI_ERL_SUPPORTED	       2u
 #define ISCSI_PROTOCOL_LEVEL_SUPPORTED 1u /* RFC 7144, 7.1.1 */
 
 enum key {

@@ -51,7 +51,7 @@ static void accepted(struct listener *l, int fd)
 	stream_local_addr(&r->conn->stream, &r->self);
 }
 
-void server_conn_gone(struct mail *mail)
+static void conn_gone(struct mail *mail)
 {
 	struct conn_record *r = container_of(mail, struct conn_record, mail);
 	struct iscsi_server *s = r->server;
@@ -63,6 +63,12 @@ void server_conn_gone(struct mail *mail)
 		login_resume_cid(r->session, r->cid);
 	free(r);
 	server_check_requests(s);
+}
+
+void server_conn_leaves(struct conn_record *r)
+{
+	r->mail.run = conn_gone;
+	mail_post(r->server->reactor, &r->mail);
 }
 
 static void listener_released(struct listener *l)

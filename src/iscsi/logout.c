@@ -26,6 +26,22 @@ static void logout_expired(struct timer *t)
 	conn_close(container_of(t, struct conn, timer), CLOSE_LOGOUT);
 }
 
+static uint8_t recover(struct session *s, uint16_t cid)
+{
+	struct conn *c;
+
+	if (!recovers_tasks(s))
+		return LOGOUT_RSP_NO_RECOVERY;
+	list_for_each(c, &s->conns, link) {
+		if (c->cid != cid)
+			continue;
+		if (c->state != CONN_CLOSING)
+			conn_close(c, CLOSE_RECOVERY);
+		return LOGOUT_RSP_OK;
+	}
+	return LOGOUT_RSP_NO_CID;
+}
+
 void logout_request(struct conn *c)
 {
 	const uint8_t *bhs = c->rx.bhs;
@@ -44,8 +60,9 @@ void logout_request(struct conn *c)
 	c->logout_session = reason == LOGOUT_CLOSE_SESSION;
 	c->logout_cid = cid;
 	if (reason == LOGOUT_RECOVERY) {
-		/* Of ErrorRecoveryLevel 2 only. */
-		response = LOGOUT_RSP_NO_RECOVERY;
+		/* The tasks of that connection wait to be reassigned; it may
+		 * have failed already (7.2.2). */
+		response = recover(s, cid);
 		ends = false;
 	} else if (reason == LOGOUT_CLOSE_CONNECTION &&
 		   !session_find_cid(s, cid)) {

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "iscsi/conn.h"
+#include "iscsi/server_priv.h"
 
 /*
  * Error recovery within a connection (RFC 7143, 7.1.4.2): replies are kept
@@ -25,11 +26,12 @@ static void give_back(struct conn *c, struct tx_item *item)
 {
 	list_remove(&item->link);
 	c->nunacked--;
-	if (item->kind == TX_COMMAND)
-		cmd_free(container_of(item, struct cmd, tx));
-	else
-		control_pdu_free(c, container_of(item, struct control_pdu, tx),
-				 -1);
+	if (item->kind == TX_COMMAND) {
+		if (!c->orphaned)
+			cmd_free(container_of(item, struct cmd, tx));
+		return;
+	}
+	control_pdu_free(c, container_of(item, struct control_pdu, tx), -1);
 }
 
 bool recovery_keep(struct conn *c, struct tx_item *item)
@@ -250,4 +252,126 @@ void resend_build(struct conn *c, struct resend *r, struct tx_batch *b,
 	r->next++;
 	/* What was acknowledged meanwhile needs no second copy. */
 	*ret_last = !sent || !sn_before(r->next, r->end);
+}
+
+/* ---- Recovery of tasks on another connection (7.1.4.4, 7.2.2). */
+
+bool orphans_wanted(const struct conn *c, enum close_reason reason)
+{
+	const struct session *s = c->session;
+
+	if (!s || !recovers_tasks(s) || s->closing ||
+	    s->params.default_time2retain == 0)
+		return false;
+	switch (reason) {
+	case CLOSE_PEER:
+	case CLOSE_RESET:
+	case CLOSE_RECOVERY:
+	case CLOSE_HEADER_DIGEST:
+	case CLOSE_NOP_TIMEOUT:
+	case CLOSE_CONN_REINSTATED:
+		return true;
+	case CLOSE_NONE:
+	case CLOSE_LOGOUT:
+	case CLOSE_LOGIN_FAILED:
+	case CLOSE_LOGIN_TIMEOUT:
+	case CLOSE_NOT_LOGIN:
+	case CLOSE_TOO_LONG:
+	case CLOSE_PROTOCOL:
+	case CLOSE_ABORT_TIMEOUT:
+	case CLOSE_REINSTATED:
+	case CLOSE_ADMIN:
+	case CLOSE_SHUTDOWN:
+	case CLOSE_NO_MEMORY:
+	case CLOSE_REASON_COUNT:
+		return false;
+	}
+	return false;
+}
+
+static void retain_expired(struct timer *t)
+{
+	struct conn *c = container_of(t, struct conn, timer);
+
+	orphans_end(c);
+}
+
+/* The socket is gone, and nothing receives or sends any more. Control forgets
+ * the connection, so that its CID is free; the tasks stay. */
+void orphans_begin(struct conn *c)
+{
+	const struct session_params *p = &c->session->params;
+	struct cmd *cmd, *tmp;
+
+	list_for_each_safe(cmd, tmp, &c->cmds, link) {
+		cmd->receiving = false;
+		cmd->direct = false;
+		if (cmd->dead)
+			cmd_free(cmd);
+	}
+	server_conn_leaves(take(&c->record));
+	timer_init(&c->timer, retain_expired);
+	timer_start(c->core->reactor, &c->timer,
+		    (p->default_time2wait + p->default_time2retain) * 1000ull);
+}
+
+void orphans_end(struct conn *c)
+{
+	if (!c->orphaned)
+		return;
+	c->orphaned = false;
+	if (!c->released)
+		return; /* conn_released() does the rest */
+	timer_stop(c->core->reactor, &c->timer);
+	c->inflight++;
+	cmds_cancel(c);
+	c->inflight--;
+	conn_try_reap(c);
+}
+
+uint8_t orphan_find(struct conn *c, const uint8_t *bhs, struct cmd **ret_cmd)
+{
+	uint32_t itt = load_be32(bhs + BHS_TTT);
+	struct cmd *cmd;
+	struct conn *z;
+
+	if (!recovers_tasks(c->session))
+		return ISCSI_TMF_RSP_NO_REASSIGN;
+	/* Also those whose status is out, but not acknowledged. */
+	list_for_each(z, &c->session->conns, link) {
+		list_for_each(cmd, &z->cmds, link) {
+			if (cmd->itt != itt ||
+			    cmd->task.lun != load_be64(bhs + BHS_LUN))
+				continue;
+			if (!z->orphaned || !z->released)
+				return ISCSI_TMF_RSP_STILL_ALLEGIANT;
+			*ret_cmd = cmd;
+			return ISCSI_TMF_RSP_COMPLETE;
+		}
+	}
+	return ISCSI_TMF_RSP_NO_TASK;
+}
+
+void cmd_adopt(struct conn *c, struct cmd *cmd, uint32_t expdatasn)
+{
+	struct conn *old = cmd->conn;
+	bool same_size = old->params.max_xmit_data_segment_length ==
+			 c->params.max_xmit_data_segment_length;
+
+	list_remove(&cmd->link);
+	list_push_back(&c->cmds, &cmd->link);
+	cmd->conn = c;
+	cmd->status_sent = false;
+	if (cmd->wants_data) {
+		/* What was asked for there is asked for here again. */
+		cmd->nr2t = 0;
+		cmd->unsol_open = false;
+		cmd->r2t_next = cmd->out_done;
+		data_out_solicit(cmd);
+	} else if (cmd->task.state == SCSI_TASK_COMPLETE) {
+		/* PDUs of another size cannot be counted from the middle. */
+		cmd_restart(cmd, same_size ? expdatasn : 0);
+	}
+	if (list_empty(&old->cmds))
+		orphans_end(old);
 }

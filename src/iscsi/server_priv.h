@@ -115,8 +115,9 @@ struct conn_record *server_find_cid(struct iscsi_server *s,
 void server_reserve(struct session_record *r, struct conn *c);
 void server_unreserve(struct session_record *r);
 /* Mails from the reactors, run on control. */
-void server_conn_gone(struct mail *mail);
 void server_session_ended(struct mail *mail);
+/* From the connection's reactor: control forgets it. */
+void server_conn_leaves(struct conn_record *r);
 /* TARGET COLD RESET (RFC 7143, 11.5.1): all sessions of the target end. From
  * the session's reactor. */
 void server_cold_reset(struct iscsi_server *s, struct session *session);

@@ -70,8 +70,12 @@ void session_close(struct session *s, enum close_reason reason)
 		return;
 	s->closing = true;
 	/* conn_close() takes effect from the loop: the list stands still. */
-	list_for_each_safe(c, tmp, &s->conns, link)
-		conn_close(c, reason);
+	list_for_each_safe(c, tmp, &s->conns, link) {
+		if (c->orphaned)
+			orphans_end(c);
+		else
+			conn_close(c, reason);
+	}
 }
 
 struct conn *session_find_cid(struct session *s, uint16_t cid)

@@ -60,12 +60,40 @@ static void respond(struct conn *c, uint32_t itt, uint8_t response,
 	control_pdu_queue(c, pdu);
 }
 
+/*
+ * Commands that are over but for unsolicited data that was still to come: after
+ * a function that ends all tasks of the logical unit it will not.
+ */
+static void end_waiting(struct session *s, const struct tmf *tmf)
+{
+	struct cmd *cmd, *tmp;
+	struct conn *c;
+	bool all = tmf->function == ISCSI_TMF_TARGET_WARM_RESET ||
+		   tmf->function == ISCSI_TMF_TARGET_COLD_RESET ||
+		   tmf->function == ISCSI_TMF_I_T_NEXUS_RESET;
+	bool lun = tmf->function == ISCSI_TMF_ABORT_TASK_SET ||
+		   tmf->function == ISCSI_TMF_CLEAR_TASK_SET ||
+		   tmf->function == ISCSI_TMF_LOGICAL_UNIT_RESET;
+
+	if ((!all && !lun) || tmf->scsi.response != SCSI_TMF_COMPLETE)
+		return;
+	list_for_each(c, &s->conns, link) {
+		if (c->state == CONN_CLOSING)
+			continue;
+		list_for_each_safe(cmd, tmp, &c->cmds, link)
+			if (cmd->waits_final &&
+			    (all || cmd->task.lun == tmf->scsi.lun))
+				cmd_free(cmd);
+	}
+}
+
 static void tmf_done(struct scsi_tmf *scsi)
 {
 	struct tmf *tmf = container_of(scsi, struct tmf, scsi);
 	struct conn *c = tmf->conn;
 	struct session *s = c->session;
 
+	end_waiting(s, tmf);
 	s->ntmfs--;
 	c->inflight--;
 	/* 11.6.1: a task that has its status by now was not aborted. */
@@ -137,7 +165,11 @@ void tmf_request(struct conn *c)
 		return;
 	}
 	if (function == ISCSI_TMF_TASK_REASSIGN) {
-		respond(c, itt, ISCSI_TMF_RSP_NO_REASSIGN, false);
+		uint32_t expdatasn = load_be32(bhs + BHS_DATASN);
+
+		respond(c, itt, orphan_find(c, bhs, &cmd), false);
+		if (cmd)
+			cmd_adopt(c, cmd, expdatasn);
 		return;
 	}
 	if (function >= ARRAY_LEN(scsi_functions) ||

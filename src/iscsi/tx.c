@@ -292,7 +292,9 @@ static void item_done(struct conn *c, struct tx_item *item, int error)
 		free(container_of(item, struct resend, tx));
 		break;
 	case TX_COMMAND:
-		cmd_free(container_of(item, struct cmd, tx));
+		/* Not sent, or not for sure: a new connection will ask. */
+		if (!error || !c->orphaned)
+			cmd_free(container_of(item, struct cmd, tx));
 		break;
 	case TX_CONTROL:
 		control_pdu_free(c, container_of(item, struct control_pdu, tx),
