@@ -23,7 +23,7 @@ test:
 	@scripts/test.sh $(ARGS)
 
 bench: build
-	@$(MESON) test -C $(B) --benchmark --verbose
+	@/usr/bin/python3 bench/bench.py --build $(B) $(ARGS)
 
 install: build
 	@$(MESON) configure $(B) -Dprefix=$(PREFIX)
@@ -36,6 +36,6 @@ help:
 	@echo 'make build    builds build/iscsi_tgt'
 	@echo 'make run      starts a target with a RAM disk on 127.0.0.1:3260'
 	@echo 'make test     all tests; ARGS=--quick for the release build only'
-	@echo 'make bench    measures'
+	@echo 'make bench    measures; ARGS=--quick for less, ARGS=--help for more'
 	@echo 'make install  to PREFIX=$(PREFIX), under DESTDIR if set'
 	@echo 'make clean    removes build/'

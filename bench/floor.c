@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 
 #define DISK_BYTES  (64u << 20)
+#define HUGE_PAGE   (2u << 20)
 #define BLOCK_BYTES 512u
 #define PDUS_MAX    128u
 #define MRDSL	    262144u
@@ -34,7 +35,7 @@ struct reply {
 };
 
 struct write {
-	uint32_t itt, done, total;
+	uint32_t itt, done, total, r2tsn;
 	uint8_t *dst;
 };
 
@@ -42,14 +43,14 @@ struct client {
 	struct stream stream;
 	struct deferred flush;
 	uint32_t statsn, cmdsn;
-	uint8_t head[48];       /* of a PDU that is not complete */
+	uint8_t head[48]; /* of a PDU that is not complete */
 	uint32_t have;
-	uint8_t *dst;           /* where its payload goes; NULL: nowhere */
-	uint32_t left;          /* payload bytes to come */
-	uint32_t direct;        /* of them, what the kernel places */
+	uint8_t *dst;	 /* where its payload goes; NULL: nowhere */
+	uint32_t left;	 /* payload bytes to come */
+	uint32_t direct; /* of them, what the kernel places */
 	struct reply replies[1024];
-	uint32_t first, count;  /* ring of replies */
-	uint32_t in_flight;     /* of them, in the hands of the kernel */
+	uint32_t first, count; /* ring of replies */
+	uint32_t in_flight;    /* of them, in the hands of the kernel */
 	struct iovec iov[2 * PDUS_MAX];
 	struct write writes[1024];
 	char text[512];
@@ -81,15 +82,14 @@ static void flush(struct deferred *d)
 
 	if (stream_sending(&c->stream) || c->count == 0)
 		return;
-	for (c->in_flight = 0; c->in_flight < c->count &&
-			       c->in_flight < PDUS_MAX;
+	for (c->in_flight = 0;
+	     c->in_flight < c->count && c->in_flight < PDUS_MAX;
 	     c->in_flight++) {
-		struct reply *r =
-			&c->replies[(c->first + c->in_flight) % 1024];
+		struct reply *r = &c->replies[(c->first + c->in_flight) % 1024];
 
-		c->iov[n++] = (struct iovec){ r->bhs, 48 };
+		c->iov[n++] = (struct iovec){r->bhs, 48};
 		if (r->len)
-			c->iov[n++] = (struct iovec){ r->data, r->len };
+			c->iov[n++] = (struct iovec){r->data, r->len};
 	}
 	stream_send(&c->stream, c->iov, n);
 }
@@ -141,7 +141,9 @@ static void good(struct client *c, uint32_t itt)
 	store_be32(r->bhs + 24, c->statsn++);
 }
 
-static void data_in(struct client *c, uint8_t *from, uint32_t len)
+/* The last Data-In, or the only one, with the status. */
+static void data_in(struct client *c, uint8_t *from, uint32_t len,
+		    uint32_t datasn, uint32_t offset)
 {
 	struct reply *r = reply(c);
 
@@ -151,13 +153,15 @@ static void data_in(struct client *c, uint8_t *from, uint32_t len)
 	memcpy(r->bhs + 16, c->head + 16, 4);
 	store_be32(r->bhs + 20, 0xffffffff);
 	store_be32(r->bhs + 24, c->statsn++);
+	store_be32(r->bhs + 36, datasn);
+	store_be32(r->bhs + 40, offset);
 	r->data = from;
 	r->len = len;
 }
 
 static void read_disk(struct client *c, uint8_t *from, uint32_t len)
 {
-	uint32_t done = 0;
+	uint32_t done = 0, datasn = 0;
 
 	for (; len - done > MRDSL; done += MRDSL) {
 		struct reply *r = reply(c);
@@ -166,11 +170,12 @@ static void read_disk(struct client *c, uint8_t *from, uint32_t len)
 		store_be24(r->bhs + 5, MRDSL);
 		memcpy(r->bhs + 16, c->head + 16, 4);
 		store_be32(r->bhs + 20, 0xffffffff);
+		store_be32(r->bhs + 36, datasn++);
 		store_be32(r->bhs + 40, done);
 		r->data = from + done;
 		r->len = MRDSL;
 	}
-	data_in(c, from + done, len - done);
+	data_in(c, from + done, len - done, datasn, done);
 }
 
 static void ask(struct client *c, struct write *w, uint32_t itt)
@@ -182,6 +187,7 @@ static void ask(struct client *c, struct write *w, uint32_t itt)
 	store_be32(r->bhs + 16, itt);
 	store_be32(r->bhs + 20, itt);
 	store_be32(r->bhs + 24, c->statsn);
+	store_be32(r->bhs + 36, w->r2tsn++);
 	store_be32(r->bhs + 40, w->done);
 	store_be32(r->bhs + 44, w->total - w->done);
 }
@@ -201,7 +207,8 @@ static void command(struct client *c, struct floor *f)
 		read_disk(c, f->disk + lba * BLOCK_BYTES, len);
 		return;
 	case 0x8a:
-		*w = (struct write){ itt, 0, len, f->disk + lba * BLOCK_BYTES };
+		*w = (struct write){itt, 0, len, 0,
+				    f->disk + lba * BLOCK_BYTES};
 		c->dst = w->dst;
 		c->left = dsl;
 		w->done = dsl;
@@ -209,7 +216,7 @@ static void command(struct client *c, struct floor *f)
 	default:
 		store_be64(capacity, DISK_BYTES / BLOCK_BYTES - 1);
 		store_be32(capacity + 8, BLOCK_BYTES);
-		data_in(c, capacity, sizeof(capacity));
+		data_in(c, capacity, sizeof(capacity), 0, 0);
 	}
 }
 
@@ -312,7 +319,7 @@ static void released(struct stream *s)
 	free(c);
 }
 
-static const struct stream_ops ops = { data, direct, sent, ended, released };
+static const struct stream_ops ops = {data, direct, sent, ended, released};
 
 static void accepted(struct listener *l, int fd)
 {
@@ -324,11 +331,26 @@ static void accepted(struct listener *l, int fd)
 	stream_attach(&c->stream, l->reactor, fd, &ops);
 }
 
+/* Huge pages, as the target's RAM disk has them. */
+static uint8_t *make_disk(void)
+{
+	uint8_t *p = mmap(NULL, DISK_BYTES + HUGE_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT(p != MAP_FAILED);
+	p += round_up((uintptr_t)p, HUGE_PAGE) - (uintptr_t)p;
+	(void)madvise(p, DISK_BYTES, MADV_HUGEPAGE);
+	memset(p, 0x5a, DISK_BYTES);
+	return p;
+}
+
 int main(int argc, char **argv)
 {
 	static const uint32_t cores[1];
 	struct reactor_options opt = {
-		.cores = cores, .ncores = 1, .pin = true,
+		.cores = cores,
+		.ncores = 1,
+		.pin = true,
 		.poll_us_max = argc > 2 ? (uint32_t)atoi(argv[2]) : 50,
 	};
 	struct sockaddr_storage addr;
@@ -342,10 +364,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "floor PORT [POLL_US] %s\n", why);
 		return 2;
 	}
-	world.disk = mmap(NULL, DISK_BYTES, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT(world.disk != MAP_FAILED);
-	memset(world.disk, 0x5a, DISK_BYTES);
+	world.disk = make_disk();
 	world.listener.accepted = accepted;
 	if (listener_open(&world.listener, reactors_main(set),
 			  (struct sockaddr *)&addr, addr_len, 0) != 0) {
