@@ -95,6 +95,10 @@ cmd_start_fn cmd_report_luns, cmd_report_opcodes, cmd_report_tmf;
 /* mode.c */
 cmd_start_fn cmd_mode_sense, cmd_mode_select;
 cmd_exec_fn exec_mode_select;
+/* xcopy.c, copy_results.c */
+cmd_start_fn cmd_extended_copy, cmd_copy_status, cmd_copy_status_4,
+	cmd_copy_parameters, cmd_copy_failed;
+cmd_exec_fn exec_extended_copy;
 /* reserve.c */
 cmd_start_fn cmd_pr_in, cmd_pr_out, cmd_reserve, cmd_release;
 cmd_exec_fn exec_pr_out;

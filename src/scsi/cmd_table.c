@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "scsi/cmd.h"
 #include "scsi/lun.h"
+#include "scsi/pr.h"
 #include "scsi/scsi_spec.h"
 
 /* clang-format off */
@@ -39,6 +40,23 @@ static const struct scsi_cmd maintenance_in[] = {
 	  CDB12(0x1f, 0x80, 0, Z2, B4, 0, 0) },
 };
 
+#define PR_IN_CDB CDB10(0x1f, Z4, 0, B2, 0)
+static const struct scsi_cmd pr_in[] = {
+	{ .sa = 0, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
+	{ .sa = 1, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
+	{ .sa = 2, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
+	{ .sa = 3, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
+};
+
+#define PR_OUT_CDB CDB10(0x1f, 0xff, 0, 0, B4, 0)
+#define PR_OUT(action) { .sa = action, .start = cmd_pr_out, \
+			 .exec = exec_pr_out, .flags = CMD_SA, PR_OUT_CDB }
+static const struct scsi_cmd pr_out[] = {
+	PR_OUT(PR_REGISTER), PR_OUT(PR_RESERVE), PR_OUT(PR_RELEASE),
+	PR_OUT(PR_CLEAR), PR_OUT(PR_PREEMPT), PR_OUT(PR_PREEMPT_ABORT),
+	PR_OUT(PR_REGISTER_IGNORE), PR_OUT(PR_MOVE),
+};
+
 static const struct scsi_cmd service_action_in_16[] = {
 	{ .sa = SA_READ_CAPACITY_16,
 	  .start = cmd_read_capacity_16, .flags = CMD_SA | CMD_MEDIUM,
@@ -67,6 +85,28 @@ static const struct scsi_cmd variable_cdb[] = {
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x09, 0, B8, Z8, B4) },
 };
 
+static const struct scsi_cmd third_party_out[] = {
+	{ .sa = SA_EXTENDED_COPY_LID1, .start = cmd_extended_copy,
+	  .exec = exec_extended_copy,
+	  .flags = CMD_SA | CMD_RES_READ | CMD_RES_WRITE,
+	  CDB16(0x1f, Z8, B4, 0, 0) },
+	{ .sa = SA_EXTENDED_COPY_LID4, .start = cmd_extended_copy,
+	  .exec = exec_extended_copy,
+	  .flags = CMD_SA | CMD_RES_READ | CMD_RES_WRITE,
+	  CDB16(0x1f, Z8, B4, 0, 0) },
+};
+
+static const struct scsi_cmd third_party_in[] = {
+	{ .sa = SA_COPY_STATUS_LID1, .start = cmd_copy_status,
+	  .flags = CMD_SA, CDB16(0x1f, 0xff, Z7, B4, 0, 0) },
+	{ .sa = SA_COPY_PARAMETERS, .start = cmd_copy_parameters,
+	  .flags = CMD_SA, CDB16(0x1f, 0, Z7, B4, 0, 0) },
+	{ .sa = SA_COPY_FAILED_LID1, .start = cmd_copy_failed,
+	  .flags = CMD_SA, CDB16(0x1f, 0xff, Z7, B4, 0, 0) },
+	{ .sa = SA_COPY_STATUS_LID4, .start = cmd_copy_status_4,
+	  .flags = CMD_SA, CDB16(0x1f, B4, Z4, B4, 0, 0) },
+};
+
 #define GROUP_OF(rows) { .subs = rows, .nsubs = ARRAY_LEN(rows) }
 
 static const struct scsi_cmd commands[256] = {
@@ -82,6 +122,9 @@ static const struct scsi_cmd commands[256] = {
 	[OP_INQUIRY] = { .start = cmd_inquiry,
 		.flags = CMD_ANY_LUN | CMD_KEEPS_UA | CMD_RES_ANY,
 		CDB6(0x01, 0xff, B2, 0) },
+	[OP_RESERVE_6] = { .start = cmd_reserve, CDB6(0, Z4) },
+	[OP_RELEASE_6] = { .start = cmd_release, .flags = CMD_RES_ANY,
+		CDB6(0, Z4) },
 	[OP_MODE_SENSE_6] = { .start = cmd_mode_sense,
 		.flags = CMD_RES_READ, CDB6(0x08, 0xff, 0xff, 0xff, 0) },
 	[OP_MODE_SELECT_6] = { .start = cmd_mode_select,
@@ -119,7 +162,14 @@ static const struct scsi_cmd commands[256] = {
 	[OP_MODE_SENSE_10] = { .start = cmd_mode_sense,
 		.flags = CMD_RES_READ,
 		CDB10(0x18, 0xff, 0xff, 0, 0, 0, B2, 0) },
+	[OP_RESERVE_10] = { .start = cmd_reserve, CDB10(0, Z4, Z4) },
+	[OP_RELEASE_10] = { .start = cmd_release, .flags = CMD_RES_ANY,
+		CDB10(0, Z4, Z4) },
+	[OP_PR_IN] = GROUP_OF(pr_in),
+	[OP_PR_OUT] = GROUP_OF(pr_out),
 	[OP_VARIABLE_CDB] = GROUP_OF(variable_cdb),
+	[OP_THIRD_PARTY_OUT] = GROUP_OF(third_party_out),
+	[OP_THIRD_PARTY_IN] = GROUP_OF(third_party_in),
 	[OP_READ_16] = { .start = cmd_read, .flags = READS, .shape = CDB_RW16,
 		CDB16(0x18, B8, B4, GROUP, 0) },
 	[OP_COMPARE_AND_WRITE] = { .start = cmd_compare_and_write,

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "scsi/home.h"
 #include "scsi/lun.h"
+#include "scsi/reserve.h"
 #include "scsi/ua.h"
 
 /* ---- The server. */
@@ -242,7 +244,19 @@ static bool path_busy(struct sweep_core *c)
 		if (tmf->view == path->view && tmf->nexus->dv == path->dv)
 			return true;
 	}
+	if (path->view->loss.busy)
+		return true;
 	return task_any_matching(path->view, of_device, path->dv);
+}
+
+/* SAM-5, 6.3.4: what the nexus held of the unit ends. */
+static void lose(struct lun_view *view, struct scsi_nexus *n, uint32_t lun_id)
+{
+	bool holds = view->state.reserved == n->id;
+
+	if (holds || n->prevents[lun_id])
+		home_lose(view, holds ? n->id : 0, n->prevents[lun_id]);
+	n->prevents[lun_id] = false;
 }
 
 static void remove_core(struct sweep_core *c)
@@ -257,6 +271,8 @@ static void remove_core(struct sweep_core *c)
 		ua_set_device(path->dv, UA_LUNS_CHANGED, NULL);
 		list_for_each(n, &path->dv->nexuses, link) {
 			n->ua[path->lun_id] = 0;
+			n->pr[path->lun_id] = 0;
+			lose(path->view, n, path->lun_id);
 		}
 	}
 	list_remove(&path->link);
@@ -325,6 +341,7 @@ static void add_core(struct sweep_core *c)
 	if (c->error == 0) {
 		path->dv->luns[path->lun_id] = path->view;
 		list_push_back(&path->view->paths, &path->link);
+		reserve_refresh(path->view);
 		ua_set_device(path->dv, UA_LUNS_CHANGED, NULL);
 	}
 	sweep_core_done(c);
@@ -440,17 +457,26 @@ void scsi_nexus_open(struct scsi_nexus *n)
 	struct device_view *dv = &n->device->views[reactor_index(n->reactor)];
 
 	n->dv = dv;
+	n->id = ((uint64_t)dv->core->index + 1) << 48 | ++dv->core->nexuses;
 	n->cleared = false;
 	memset(n->ua, 0, sizeof(n->ua));
+	memset(n->pr, 0, sizeof(n->pr));
+	memset(n->prevents, 0, sizeof(n->prevents));
 	for (uint32_t id = 0; id < SCSI_LUNS_MAX; id++) {
-		if (dv->luns[id] != NULL)
-			ua_set(n, id, UA_POWER_ON);
+		if (dv->luns[id] == NULL)
+			continue;
+		ua_set(n, id, UA_POWER_ON);
+		reserve_refresh_nexus(dv->luns[id], n, id);
 	}
 	list_push_back(&dv->nexuses, &n->link);
 }
 
 void scsi_nexus_close(struct scsi_nexus *n)
 {
+	for (uint32_t id = 0; id < SCSI_LUNS_MAX; id++) {
+		if (n->dv->luns[id] != NULL)
+			lose(n->dv->luns[id], n, id);
+	}
 	list_remove(&n->link);
 	n->dv = NULL;
 }

@@ -20,4 +20,15 @@ typedef bool home_fn(struct scsi_task *t, struct lun_state *state,
 enum scsi_step home_change(struct scsi_task *t, home_fn *fn,
 			   enum scsi_step (*resume)(struct scsi_task *t));
 
+/* ---- What comes from no command. */
+
+/* On the home reactor: a reset's effect on the state (SAM-5, 6.3.3). */
+void home_reset(struct lun *lun);
+bool home_resetting(const struct lun *lun);
+
+/* On the view's core: a nexus that held @id, or forbade removal, has ended. */
+void home_lose(struct lun_view *view, uint64_t id, uint32_t prevents);
+
+void default_state(const struct lun *lun, struct lun_state *ret);
+
 int home_init(struct lun *lun, struct reactors *set);

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "scsi/copy.h"
 #include "scsi/rw.h"
 #include "scsi/task_priv.h"
 
@@ -38,6 +39,7 @@ static enum scsi_step standard(struct scsi_task *t)
 	data[2] = 0x06;	       /* SPC-4 */
 	data[3] = 0x10 | 0x02; /* HISUP, format */
 	data[4] = STANDARD_LEN - 5;
+	data[5] = 0x08; /* 3PC */
 	data[7] = 0x02; /* CMDQUE */
 	memset(data + 8, ' ', 28);
 	put_versions(data + 58);
@@ -152,6 +154,11 @@ static uint32_t fill_ports(const struct scsi_task *t, uint8_t *p)
 	return (uint32_t)(p - start);
 }
 
+static uint32_t fill_third_party(const struct scsi_task *t, uint8_t *p)
+{
+	return copy_fill_vpd(p);
+}
+
 static uint32_t fill_block_limits(const struct scsi_task *t, uint8_t *p)
 {
 	const struct lun_view *view = t->view;
@@ -203,6 +210,7 @@ static const struct vpd_page {
 	{ 0x87, fill_mode_policy, 8 },
 	{ 0x88, fill_ports,
 	  4 + DEVICE_PORTS_MAX * (12 + DESIGNATOR_NAME_MAX) },
+	{ 0x8f, fill_third_party, 4 + COPY_VPD_MAX },
 	{ 0xb0, fill_block_limits, 64 },
 	{ 0xb1, fill_characteristics, 64 },
 	{ 0xb2, fill_provisioning, 8 },

@@ -83,6 +83,7 @@ static void view_init(struct lun_view *view, struct lun *lun,
 	view->volatile_cache = bdev->write_cache;
 	view->max_blocks = max_blocks(core->reactor, bdev->block_size);
 	view->state = lun->state;
+	list_init(&view->loss.link);
 	list_init(&view->tasks);
 	list_init(&view->locks);
 	list_init(&view->paths);
@@ -117,6 +118,7 @@ static void lun_free(struct lun *lun)
 	sweep_deinit(&lun->close_sweep);
 	sweep_deinit(&lun->state_sweep);
 	locks_deinit(lun);
+	free(lun->pr);
 	free(lun->views);
 	free(lun);
 }
@@ -269,7 +271,7 @@ int lun_create(struct scsi_server *s, const char *bdev_name,
 		return error;
 	}
 	lun->bdev = lun->desc.bdev;
-	lun->state.write_cache = lun->bdev->write_cache;
+	default_state(lun, &lun->state);
 	set_identity(lun, opt != NULL ? opt : &defaults);
 	for (uint32_t i = 0; i < s->ncores; i++)
 		view_init(&lun->views[i], lun, &s->cores[i]);

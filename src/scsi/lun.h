@@ -34,9 +34,11 @@ struct scsi_core {
 	struct reactor *reactor;
 	uint32_t index;
 	uint64_t seq;                   /* tasks that have begun here */
+	uint64_t nexuses;               /* that were opened here */
 	struct list tmfs;               /* struct scsi_tmf */
 	struct list drains;             /* struct sweep_core */
 	struct deferred work;           /* tmfs and drains */
+	uint32_t copies;                /* under way (copy.h) */
 };
 
 /*
@@ -51,9 +53,21 @@ struct lun_state {
 	bool stopped;                   /* START STOP UNIT */
 	bool ejected;                   /* removable: no medium */
 	uint32_t prevented;             /* nexuses that forbid removal */
+	uint64_t reserved;              /* RESERVE: whose; 0 = nobody's */
 };
 
 struct device_view;
+
+/* What a nexus that ends leaves behind, on its way home. */
+struct nexus_loss {
+	struct mail mail;
+	struct list link;               /* lun->losses */
+	uint64_t id;                    /* whose reservation ends; 0 = none */
+	uint32_t prevents;              /* how many forbade removal */
+	uint64_t next_id;               /* while it is under way */
+	uint32_t next_prevents;
+	bool busy;
+};
 
 struct lun_view {
 	struct scsi_core *core;
@@ -64,9 +78,12 @@ struct lun_view {
 	uint8_t block_shift;
 	bool map;                       /* BDEV_CAP_MAP */
 	bool removed;                   /* the bdev goes away */
+	bool guarded;                   /* a reservation is there */
 	bool volatile_cache;            /* the bdev's: FUA is work */
 	uint32_t max_blocks;            /* of one transfer */
 	struct lun_state state;
+	const struct pr_table *pr;      /* the lun's; NULL = never any */
+	struct nexus_loss loss;
 	struct list tasks;              /* scsi_task.link, by age */
 	struct list locks;              /* struct lock_core */
 	struct list paths;              /* struct lun_path */
@@ -103,6 +120,10 @@ struct lun {
 	struct list changes;            /* tasks, by waiter.link (home.c) */
 	struct scsi_task *changer;      /* whose change is under way */
 	enum ua_bit change_ua;
+	struct pr_table *pr, *pr_next;  /* persistent reservations */
+	struct list losses;             /* struct nexus_loss, by their views */
+	struct lun_view *loser;         /* whose loss is under way */
+	bool reset_wanted, resetting;   /* LOGICAL UNIT RESET */
 	struct extent_lock *lock_mem;   /* [LOCKS_MAX] */
 	struct list locks_free, locks_held;
 	struct list lock_waiters;       /* tasks, by waiter.link */

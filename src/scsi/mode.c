@@ -118,11 +118,6 @@ static uint32_t put_header(const struct mode_page *page, uint8_t *p)
 	return page->len;
 }
 
-static void default_state(const struct lun *lun, struct lun_state *ret)
-{
-	*ret = (struct lun_state){.write_cache = lun->bdev->write_cache};
-}
-
 static uint32_t put_page(const struct mode_page *page, const struct lun *lun,
 			 const struct lun_state *state, unsigned int pc,
 			 uint8_t *p)

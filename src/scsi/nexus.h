@@ -21,6 +21,22 @@ struct device_view;
 /* RFC 7143, 3: "name,i,0x" and 12 hex digits; "name,t,0x" and 4. */
 #define SCSI_PORT_NAME_MAX (ISCSI_NAME_MAX + 18)
 
+#define COPY_RECORDS_MAX 8      /* copies that a nexus can ask about */
+
+/* What is known of a copy (copy.h). */
+struct copy_record {
+	bool used, running;
+	bool aborted;
+	uint8_t action;                         /* service action */
+	uint8_t status;                         /* how the command ended */
+	uint8_t sense_len;
+	uint8_t sense[32];
+	uint16_t segments;                      /* done */
+	uint32_t list_id;
+	uint32_t age;
+	uint64_t bytes;                         /* copied */
+};
+
 struct scsi_nexus {
 	/* Set by the transport before scsi_nexus_open(). */
 	struct reactor *reactor;
@@ -31,8 +47,13 @@ struct scsi_nexus {
 	/* The device server's. */
 	struct list link;                       /* device view's nexuses */
 	struct device_view *dv;                 /* the device on this core */
+	uint64_t id;                            /* of all that ever were */
 	uint32_t ua[SCSI_LUNS_MAX];             /* pending, as bits (ua.h) */
+	uint8_t pr[SCSI_LUNS_MAX];              /* as bits (reserve.h) */
+	bool prevents[SCSI_LUNS_MAX];           /* forbids removal */
 	bool cleared;                           /* CLEAR TASK SET, in passing */
+	uint32_t copy_age;
+	struct copy_record copies[COPY_RECORDS_MAX];
 };
 
 /* On the nexus' reactor. Sets the POWER ON unit attentions. */

@@ -36,6 +36,8 @@ enum scsi_opcode {              /* SPC-4, E.3.1; SBC-3, 5.1 */
 	OP_PR_IN = 0x5e,
 	OP_PR_OUT = 0x5f,
 	OP_VARIABLE_CDB = 0x7f,
+	OP_THIRD_PARTY_OUT = 0x83,      /* EXTENDED COPY and tokens */
+	OP_THIRD_PARTY_IN = 0x84,       /* RECEIVE COPY RESULTS and tokens */
 	OP_READ_16 = 0x88,
 	OP_COMPARE_AND_WRITE = 0x89,
 	OP_WRITE_16 = 0x8a,
@@ -61,6 +63,12 @@ enum scsi_service_action {
 	SA_GET_LBA_STATUS = 0x12,
 	SA_REPORT_OPCODES = 0x0c,       /* of MAINTENANCE IN */
 	SA_REPORT_TMF = 0x0d,
+	SA_EXTENDED_COPY_LID1 = 0x00,   /* of third-party copy out */
+	SA_EXTENDED_COPY_LID4 = 0x01,
+	SA_COPY_STATUS_LID1 = 0x00,     /* and in */
+	SA_COPY_PARAMETERS = 0x03,
+	SA_COPY_FAILED_LID1 = 0x04,
+	SA_COPY_STATUS_LID4 = 0x05,
 	SA_READ_32 = 0x0009,            /* of the variable length CDB */
 	SA_VERIFY_32 = 0x000a,
 	SA_WRITE_32 = 0x000b,
@@ -77,6 +85,7 @@ enum scsi_sense_key {           /* SPC-4, 4.5.6 */
 	KEY_ILLEGAL_REQUEST = 0x5,
 	KEY_UNIT_ATTENTION = 0x6,
 	KEY_DATA_PROTECT = 0x7,
+	KEY_COPY_ABORTED = 0xa,
 	KEY_ABORTED_COMMAND = 0xb,
 	KEY_MISCOMPARE = 0xe,
 };
@@ -84,6 +93,17 @@ enum scsi_sense_key {           /* SPC-4, 4.5.6 */
 /* Additional sense code and qualifier, as one number (SPC-4, E.2). */
 enum scsi_asc {
 	ASC_NONE = 0x0000,
+	ASC_OPERATION_IN_PROGRESS = 0x0016,
+	ASC_UNREACHABLE_COPY_TARGET = 0x0804,
+	ASC_THIRD_PARTY_FAILURE = 0x0d01,
+	ASC_COPY_TARGET_NOT_REACHABLE = 0x0d02,
+	ASC_COPY_TARGET_TYPE = 0x0d03,
+	ASC_TOO_MANY_CSCDS = 0x2606,
+	ASC_CSCD_TYPE = 0x2607,
+	ASC_TOO_MANY_SEGMENTS = 0x2608,
+	ASC_SEGMENT_TYPE = 0x2609,
+	ASC_INEXACT_SEGMENT = 0x260a,
+	ASC_INLINE_LENGTH = 0x260b,
 	ASC_STOPPED = 0x0402,           /* NOT READY, INITIALIZING CMD REQUIRED */
 	ASC_WRITE_ERROR = 0x0c00,
 	ASC_INVALID_FIELD_IN_IU = 0x0e03,

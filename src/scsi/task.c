@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "scsi/task.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "scsi/lock.h"
+#include "scsi/reserve.h"
 #include "scsi/task_priv.h"
 
 struct lun_view *device_view_lun(struct device_view *dv, uint64_t lun,
@@ -221,6 +223,7 @@ static void reset(struct scsi_task *t)
 	t->write_through = false;
 	t->touches = false;
 	t->lock = NULL;
+	t->order = NULL;
 	t->nblocks = 0;
 	list_init(&t->link);
 }
@@ -228,7 +231,7 @@ static void reset(struct scsi_task *t)
 /* Checks that stop a command before its own; SCSI_PENDING: go on. */
 static enum scsi_step check_unit(struct scsi_task *t,
 				 const struct scsi_cmd *cmd, bool bad_sa,
-				 uint32_t lun_id)
+				 uint32_t lun_id, bool own)
 {
 	struct lun_view *view = t->view;
 	uint16_t asc;
@@ -236,7 +239,7 @@ static enum scsi_step check_unit(struct scsi_task *t,
 	if (view == NULL && (cmd == NULL || !(cmd->flags & CMD_ANY_LUN)))
 		return sense_fail(t, KEY_ILLEGAL_REQUEST,
 				  ASC_LUN_NOT_SUPPORTED);
-	if (view != NULL && t->nexus->ua[lun_id] != 0 &&
+	if (!own && view != NULL && t->nexus->ua[lun_id] != 0 &&
 	    (cmd == NULL || !(cmd->flags & CMD_KEEPS_UA)) &&
 	    ua_take(t->nexus, lun_id, &asc))
 		return sense_fail(t, KEY_UNIT_ATTENTION, asc);
@@ -291,7 +294,7 @@ static enum scsi_step check_medium(struct scsi_task *t,
 	return SCSI_PENDING;
 }
 
-enum scsi_step scsi_task_start(struct scsi_task *t)
+static inline enum scsi_step start(struct scsi_task *t, bool own)
 {
 	struct device_view *dv = t->nexus->dv;
 	const struct scsi_cmd *cmd;
@@ -308,7 +311,12 @@ enum scsi_step scsi_task_start(struct scsi_task *t)
 		list_push_back(&t->view->tasks, &t->link);
 	if (unlikely(t->view == NULL || cmd == NULL || t->view->removed ||
 		     t->nexus->ua[lun_id] != 0 || (cmd->flags & CMD_NOT_ALL))) {
-		step = check_unit(t, cmd, bad_sa, lun_id);
+		step = check_unit(t, cmd, bad_sa, lun_id, own);
+		if (step != SCSI_PENDING)
+			return settle(t, step);
+	}
+	if (unlikely(t->view != NULL && t->view->guarded)) {
+		step = reserve_check(t, cmd, lun_id);
 		if (step != SCSI_PENDING)
 			return settle(t, step);
 	}
@@ -321,6 +329,16 @@ enum scsi_step scsi_task_start(struct scsi_task *t)
 			return settle(t, step);
 	}
 	return settle(t, cmd->start(t));
+}
+
+enum scsi_step scsi_task_start(struct scsi_task *t)
+{
+	return start(t, false);
+}
+
+enum scsi_step task_start_own(struct scsi_task *t)
+{
+	return start(t, true);
 }
 
 enum scsi_step scsi_task_execute(struct scsi_task *t, uint32_t len)
@@ -358,6 +376,8 @@ void scsi_task_release(struct scsi_task *t)
 	unwait(t);
 	if (t->own_buffers)
 		put_buffers(t);
+	if (unlikely(t->order != NULL))
+		free(t->order);
 	list_remove(&t->link);
 	t->state = SCSI_TASK_FREE;
 	if (unlikely(!list_empty(&core->tmfs) || !list_empty(&core->drains)))

@@ -135,6 +135,7 @@ struct scsi_task {
 	struct buf_waiter waiter;
 	enum scsi_step (*resume)(struct scsi_task *task);
 	uint64_t scratch[8];        /* a command's own, between its steps */
+	void *order;                /* a command's memory; freed with it */
 	struct mail mail;           /* to the home reactor and back */
 	bool (*home)(struct scsi_task *task, struct lun_state *state,
 		     enum ua_bit *ret_ua);

@@ -51,6 +51,10 @@ enum scsi_step task_io(struct scsi_task *t,
 		       enum scsi_step (*resume)(struct scsi_task *t));
 /* The same for a loop: BDEV_DONE, or it goes on in t->resume. */
 enum bdev_status task_submit(struct scsi_task *t);
+/* scsi_task_start() of a task that the device server gives itself: it does not
+ * take the unit attentions of its nexus. */
+enum scsi_step task_start_own(struct scsi_task *t);
+
 /* From the loop: the next step of a pending task. */
 void task_continue(struct scsi_task *t);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Task management (SAM-5, 7) and what waits on a core for tasks to end. */
 #include "base/assert.h"
+#include "scsi/home.h"
 #include "scsi/lun.h"
 #include "scsi/ua.h"
 
@@ -184,6 +185,17 @@ static void note_cleared(struct lun_view *view, const struct reach *r)
 	}
 }
 
+/* SAM-5, 6.3.3: more than its commands. */
+static bool resets(const struct scsi_tmf *tmf)
+{
+	return tmf->function != SCSI_TMF_CLEAR_TASK_SET;
+}
+
+static bool at_home(const struct lun_view *view)
+{
+	return view->core->reactor == reactors_main(view->core->server->set);
+}
+
 static bool reach_view(struct lun_view *view, const void *ctx)
 {
 	const struct reach *r = ctx;
@@ -212,11 +224,17 @@ static bool reach_view(struct lun_view *view, const void *ctx)
 	}
 	task_abort_matching(view, own_in_reach, r, false);
 	task_abort_matching(view, in_reach, r, tas);
+	if (resets(r->tmf) && at_home(view))
+		home_reset(view->lun);
 	return false;
 }
 
 static bool busy_reach(struct lun_view *view, const void *ctx)
 {
+	const struct reach *r = ctx;
+
+	if (resets(r->tmf) && at_home(view) && home_resetting(view->lun))
+		return true;
 	return task_any_matching(view, aborted_in_reach, ctx);
 }
 
