@@ -22,6 +22,7 @@ enum {
 	SET_DISPLACE = 0x10,
 	SET_PLACE_HALF = 0x20,
 	SET_NO_PLACE = 0x40,
+	SET_SETTLE = 0x80,
 };
 
 struct model_pdu {
@@ -121,6 +122,10 @@ static void on_header(struct run *r)
 	r->iov[1] = (struct iovec){r->place + n / 3, n - n / 3};
 	if (n > 0)
 		pdu_rx_place(&r->rx, r->iov, 2, 0, n);
+	if (r->settings & SET_SETTLE) {
+		pdu_rx_settle(&r->rx);
+		CHECK(rx->bhs == rx->header);
+	}
 }
 
 static void on_pdu(struct run *r)
@@ -131,6 +136,7 @@ static void on_pdu(struct run *r)
 		const struct model_pdu *p = &r->pdus[r->seen];
 
 		CHECK(!r->rx.data_digest_bad);
+		CHECK(memcmp(r->rx.bhs, r->wire + p->header, BHS_LEN) == 0);
 		if (!r->displaced)
 			CHECK(memcmp(r->place, r->wire + p->data,
 				     placed_len(r)) == 0);

@@ -246,7 +246,9 @@ void pdu_rx_place(struct pdu_rx *rx, const struct iovec *iov,
 
 void pdu_rx_settle(struct pdu_rx *rx)
 {
-	if (rx->state != RX_PAYLOAD || rx->bhs == rx->header)
+	bool inside = rx->state == RX_PAYLOAD || rx->state == RX_TAIL;
+
+	if (!inside || rx->bhs == rx->header)
 		return;
 	memcpy(rx->header, rx->bhs, BHS_LEN + rx->ahs_len);
 	rx->bhs = rx->header;

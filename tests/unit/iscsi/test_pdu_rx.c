@@ -330,6 +330,38 @@ static void test_whole_pdu_is_parsed_in_place(void **state)
 	assert_ptr_equal(r.rx.bhs, r.rx.header);
 }
 
+/* The buffer goes away in the midst of a PDU that was whole in it. */
+static void test_settle(void **state)
+{
+	struct stream *s = &the_stream;
+	uint64_t seed = 21;
+	struct reader r;
+	size_t at, used;
+
+	/* Cut in the payload, and in the digest. */
+	for (size_t cut = 0; cut < 28; cut++) {
+		stream_init(s, true, true);
+		add_pdu(s, 8, 21, false, &seed);
+		reader_init(&r, s);
+		assert_int_equal(pdu_rx_feed(&r.rx, s->bytes, s->len, &at),
+				 PDU_RX_HEADER);
+		assert_ptr_equal(r.rx.bhs, s->bytes);
+		assert_int_equal(pdu_rx_feed(&r.rx, s->bytes + at, cut, &used),
+				 PDU_RX_MORE);
+		pdu_rx_settle(&r.rx);
+		at += used;
+		memset(s->bytes, 0xdd, at);
+		assert_int_equal(
+			pdu_rx_feed(&r.rx, s->bytes + at, s->len - at, &used),
+			PDU_RX_PDU);
+		assert_memory_equal(r.rx.bhs, s->pdus[0].bhs, BHS_LEN);
+		assert_memory_equal(r.rx.ahs, s->pdus[0].ahs, 8);
+		assert_false(r.rx.data_digest_bad);
+		/* Between PDUs it does nothing. */
+		pdu_rx_settle(&r.rx);
+	}
+}
+
 /* T4: TotalAHSLength of every value on every opcode. */
 static void test_every_ahs_length(void **state)
 {
@@ -669,6 +701,7 @@ int main(void)
 		cmocka_unit_test(test_every_short_length),
 		cmocka_unit_test(test_random_pdus_in_random_pieces),
 		cmocka_unit_test(test_whole_pdu_is_parsed_in_place),
+		cmocka_unit_test(test_settle),
 		cmocka_unit_test(test_every_ahs_length),
 		cmocka_unit_test(test_header_digest_covers_every_bit),
 		cmocka_unit_test(test_data_digest_covers_data_and_padding),
