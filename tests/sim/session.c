@@ -93,7 +93,7 @@ void sess_init(struct session_test *t, struct sess *s, uint32_t index)
 	memcpy(s->opt.isid, (uint8_t[]){0x00, 2, 0x3d, 0, 0, (uint8_t)index},
 	       6);
 	s->depth = 1 + (uint32_t)test_random(t, DEPTH_MAX);
-	s->left = 5 + (uint32_t)test_random(t, 40);
+	s->left = 5 + (uint32_t)test_random(t, 32);
 	s->drops = test_random(t, 4) == 0 ? 1 + (uint32_t)test_random(t, 2) : 0;
 	for (uint32_t l = 0; l < t->nluns; l++) {
 		uint32_t part = t->models[l].nblocks / t->nsess;

@@ -264,7 +264,7 @@ static uint32_t random_size(struct session_test *t, uint32_t max)
 	uint64_t dice = test_random(t, 100);
 	uint32_t most = 16;
 
-	if (dice >= 98)
+	if (dice >= 99)
 		most = 2048;
 	else if (dice >= 93)
 		most = 256;
