@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "control/control_priv.h"
 #include "control/rpc_util.h"
 
@@ -83,6 +82,10 @@ const struct param rpc_iscsi_option_rows[] = {
 	       "seconds between NOP-Ins; 0 = none"),
 	NUMBER(login_timeout, "LoginTimeout", 1, 3600, "15",
 	       "seconds from the connection to full feature phase"),
+	NUMBER(max_logins, "MaxLogins", 1, 65535, "256",
+	       "connections that are not logged in, at the same time"),
+	NUMBER(max_connections_per_address, "MaxConnectionsPerAddress", 0,
+	       65535, "0", "connections of one initiator address; 0 = any"),
 	CHAP_ROWS(struct option_params, o.discovery_auth),
 	UNUSED("max_large_datain_per_connection", NULL),
 	UNUSED("max_r2t_per_connection", "MaxR2T"),
@@ -128,9 +131,6 @@ static void merge_options(const struct rpc_call *call,
 		if (call->given >> i & 1)
 			memcpy((char *)o + at, (const char *)&p->o + at,
 			       field_size(rows[i].type));
-		if ((call->given >> i & 1) && rows[i].type == PARAM_UNUSED)
-			log_notice("%s: '%s' has no use here", call->name,
-				   rows[i].name);
 	}
 	if (p->node_base)
 		str_copy(o->node_base, sizeof(o->node_base), p->node_base);

@@ -57,6 +57,7 @@ static const char *const close_texts[CLOSE_REASON_COUNT] = {
 	[CLOSE_RECOVERY] = "logged out for recovery",
 	[CLOSE_LOGIN_FAILED] = "login failed",
 	[CLOSE_LOGIN_TIMEOUT] = "login took too long",
+	[CLOSE_TOO_MANY] = "too many connections from this address",
 	[CLOSE_NOT_LOGIN] = "not a login request",
 	[CLOSE_TOO_LONG] = "data segment longer than allowed",
 	[CLOSE_HEADER_DIGEST] = "header digest error",

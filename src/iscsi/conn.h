@@ -57,6 +57,7 @@ enum close_reason {
 	CLOSE_RECOVERY, /* logout for recovery */
 	CLOSE_LOGIN_FAILED,
 	CLOSE_LOGIN_TIMEOUT,
+	CLOSE_TOO_MANY,	 /* connections from this address */
 	CLOSE_NOT_LOGIN, /* another PDU before login */
 	CLOSE_TOO_LONG,	 /* DataSegmentLength */
 	CLOSE_HEADER_DIGEST,

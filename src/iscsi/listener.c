@@ -11,8 +11,29 @@
 
 /* Portals, and the registry of connections, for those who ask. */
 
-/* Logins under way, beyond what MaxSessions allows to be logged in. */
-#define LOGINS_MAX 256u
+static bool same_host(const struct sockaddr_storage *a,
+		      const struct sockaddr_storage *b)
+{
+	char text[2][ADDR_TEXT_MAX];
+
+	addr_host(a, false, text[0], sizeof(text[0]));
+	addr_host(b, false, text[1], sizeof(text[1]));
+	return strcmp(text[0], text[1]) == 0;
+}
+
+static bool too_many_from(const struct iscsi_server *s,
+			  const struct sockaddr_storage *peer)
+{
+	uint32_t max = s->options.max_connections_per_address, n = 0;
+	const struct conn_record *r;
+
+	if (max == 0)
+		return false;
+	list_for_each(r, &s->conns, link)
+		if (same_host(&r->peer, peer))
+			n++;
+	return n > max;
+}
 
 static void accepted(struct listener *l, int fd)
 {
@@ -21,10 +42,11 @@ static void accepted(struct listener *l, int fd)
 	struct iscsi_server *s = pl->server;
 	struct conn_record *r;
 
-	if (s->nconns >= s->options.max_sessions + LOGINS_MAX) {
+	/* Who is logged in does not suffer from those who are not. */
+	if (s->nlogins >= s->options.max_logins) {
 		if (log_limit_ok(&s->accept_log, reactor_now_ns(s->reactor)))
-			log_warning("iscsi: too many connections (%u)",
-				    s->nconns);
+			log_warning("iscsi: too many logins under way (%u)",
+				    s->nlogins);
 		close(fd);
 		return;
 	}
@@ -46,9 +68,12 @@ static void accepted(struct listener *l, int fd)
 	portal_group_ref(r->pg);
 	list_push_back(&s->conns, &r->link);
 	s->nconns++;
+	s->nlogins++;
 	conn_start(r->conn, fd);
 	stream_peer_addr(&r->conn->stream, &r->peer);
 	stream_local_addr(&r->conn->stream, &r->self);
+	if (too_many_from(s, &r->peer))
+		conn_close(r->conn, CLOSE_TOO_MANY);
 }
 
 static void conn_gone(struct mail *mail)
@@ -58,6 +83,8 @@ static void conn_gone(struct mail *mail)
 
 	list_remove(&r->link);
 	s->nconns--;
+	if (r->local)
+		s->nlogins--;
 	portal_group_unref(r->pg);
 	if (r->session)
 		login_resume_cid(r->session, r->cid);

@@ -237,6 +237,7 @@ static void enter(struct conn *c, struct session_record *r)
 	timer_stop(c->core->reactor, &c->timer);
 	c->record->session = r;
 	c->record->local = false;
+	c->server->nlogins--;
 	c->record->cid = l->cid;
 	str_copy(c->record->initiator_name, sizeof(c->record->initiator_name),
 		 l->initiator_name);

@@ -34,6 +34,8 @@ static const struct number_row rows[] = {
 	ROW(nop_timeout, 60, 0, 2147483647),
 	ROW(nop_in_interval, 30, 0, 60),
 	ROW(login_timeout, 15, 1, 3600),
+	ROW(max_logins, 256, 1, 65535),
+	ROW(max_connections_per_address, 0, 0, 65535),
 };
 
 static uint32_t *field(struct iscsi_options *o, const struct number_row *row)

@@ -26,6 +26,9 @@ struct iscsi_options {
 	uint32_t error_recovery_level;	       /* 0 [0..2] */
 	uint32_t nop_timeout;		       /* s, 60; 0 = never */
 	uint32_t nop_in_interval;	       /* s, 30 [0..60]; 0 = off */
+	uint32_t max_logins;		       /* connections before login, 256
+					     * [1..65535] */
+	uint32_t max_connections_per_address;  /* 0 = as many as there may be */
 	uint32_t login_timeout; /* s, 15; from accept to full feature */
 	struct auth_policy discovery_auth;
 };

@@ -275,6 +275,7 @@ bool orphans_wanted(const struct conn *c, enum close_reason reason)
 	case CLOSE_LOGOUT:
 	case CLOSE_LOGIN_FAILED:
 	case CLOSE_LOGIN_TIMEOUT:
+	case CLOSE_TOO_MANY:
 	case CLOSE_NOT_LOGIN:
 	case CLOSE_TOO_LONG:
 	case CLOSE_PROTOCOL:

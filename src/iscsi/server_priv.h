@@ -64,6 +64,7 @@ struct iscsi_server {
 	struct list sessions;
 	struct list requests; /* struct iscsi_request that wait */
 	uint32_t nconns, nsessions;
+	uint32_t nlogins; /* connections before full feature phase */
 	uint32_t conn_id_next;
 	uint16_t tsih_next;
 	bool shutting_down;
