@@ -2,6 +2,8 @@
 #include "app/app.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +14,8 @@ static void fill_set(sigset_t *set)
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
+	/* As in 18.01: prints the configuration. */
+	sigaddset(set, SIGUSR1);
 	/* Ours: to end the thread that waits for them. */
 	sigaddset(set, SIGRTMIN);
 }
@@ -34,6 +38,35 @@ static void signal_arrived(struct mail *mail)
 	shutdown_begin(app);
 }
 
+struct dump {
+	struct mail mail;
+	struct app *app;
+};
+
+static void print_config(struct mail *mail)
+{
+	struct dump *dump = container_of(mail, struct dump, mail);
+	char *text = control_save(dump->app->control);
+
+	if (text) {
+		puts(text);
+		fflush(stdout);
+	}
+	free(text);
+	free(dump);
+}
+
+static void ask_for_dump(struct app *app)
+{
+	struct dump *dump = malloc(sizeof(*dump));
+
+	if (!dump)
+		return;
+	dump->app = app;
+	dump->mail.run = print_config;
+	mail_post(reactors_main(app->reactors), &dump->mail);
+}
+
 /* The first asks for an orderly end; the second is in a hurry. */
 static void *wait_for_signals(void *arg)
 {
@@ -44,6 +77,11 @@ static void *wait_for_signals(void *arg)
 
 	fill_set(&set);
 	while (sigwait(&set, &sig) == 0 && sig != SIGRTMIN) {
+		if (sig == SIGUSR1) {
+			if (!asked)
+				ask_for_dump(app);
+			continue;
+		}
 		if (asked)
 			_exit(128 + sig);
 		asked = true;

@@ -47,6 +47,9 @@ struct control_start {
 void control_start(struct control *c, const struct config *cfg,
 		   struct control_start *start);
 
+/* The configuration as JSON, without secrets: to be freed. NULL: no memory. */
+char *control_save(struct control *c);
+
 struct control_stop {
 	void (*done)(struct control_stop *stop);
 };

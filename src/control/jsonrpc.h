@@ -39,7 +39,7 @@ struct jsonrpc {
 	struct buf in;	   /* the request in hand */
 	struct list calls; /* under way */
 	uint32_t ncalls;
-	bool hold;              /* the owner's: take nothing now */
+	bool hold;   /* the owner's: take nothing now */
 	bool broken; /* no JSON any more: answered; hang up */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "control/control_priv.h"
 
 static bool method_has_name(const struct rpc_method *m, const char *name)
@@ -101,20 +102,28 @@ int rpc_check(const char *name, json_t *params, char *why, size_t size)
 	return -EINVAL;
 }
 
+static void note_unused(const struct rpc_call *call)
+{
+	const struct param *rows = call->method->params;
+
+	for (size_t i = 0; rows[i].name; i++) {
+		if (rows[i].type == PARAM_UNUSED && (call->given >> i & 1))
+			log_notice("%s: '%s' has no use here", call->name,
+				   rows[i].name);
+	}
+}
+
 bool rpc_params(struct rpc_call *call, void *out)
 {
 	char why[PARAM_WHY_MAX];
 
 	if (params_decode(call->method->params, call->params, out, &call->given,
-			  why, sizeof(why)) == 0)
-		return true;
-	rpc_fail(call, RPC_INVALID_PARAMS, "%s", why);
-	return false;
-}
-
-bool rpc_given(const struct rpc_call *call, const char *name)
-{
-	return params_given(call->method->params, call->given, name);
+			  why, sizeof(why)) < 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "%s", why);
+		return false;
+	}
+	note_unused(call);
+	return true;
 }
 
 bool rpc_is_old(const struct rpc_call *call)

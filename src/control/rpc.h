@@ -91,7 +91,6 @@ int rpc_check(const char *name, json_t *params, char *why, size_t size);
 
 /* Decodes the parameters into @out; false: the call has failed. */
 bool rpc_params(struct rpc_call *call, void *out);
-bool rpc_given(const struct rpc_call *call, const char *name);
 
 /* Was an earlier name used? Then results have the shape that came with it. */
 bool rpc_is_old(const struct rpc_call *call);

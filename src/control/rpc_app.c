@@ -284,14 +284,13 @@ static void get_config(struct rpc_call *call)
 }
 
 /* What --json FILE reads back. CHAP secrets are not in it: they stay in the
- * AuthFile, whose path is. */
-static void save_config(struct rpc_call *call)
+ * AuthFile, whose path is. NULL: no memory. */
+static json_t *whole_config(struct control *c)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < ARRAY_LEN(subsystems); i++) {
-		json_t *config =
-			subsystem_config(call->control, &subsystems[i]);
+		json_t *config = subsystem_config(c, &subsystems[i]);
 
 		json_array_append_new(list, json_pack("{s:s, s:o}", "subsystem",
 						      subsystems[i].name,
@@ -299,10 +298,23 @@ static void save_config(struct rpc_call *call)
 	}
 	if (json_array_size(list) < ARRAY_LEN(subsystems)) {
 		json_decref(list);
-		rpc_done(call, NULL);
-		return;
+		return NULL;
 	}
-	rpc_done(call, json_pack("{s:o}", "subsystems", list));
+	return json_pack("{s:o}", "subsystems", list);
+}
+
+static void save_config(struct rpc_call *call)
+{
+	rpc_done(call, whole_config(call->control));
+}
+
+char *control_save(struct control *c)
+{
+	json_t *config = whole_config(c);
+	char *text = config ? json_dumps(config, JSON_INDENT(2)) : NULL;
+
+	json_decref(config);
+	return text;
 }
 
 const struct rpc_method rpc_app_methods[] = {

@@ -9,7 +9,6 @@
 
 #include "base/assert.h"
 #include "bdev/driver.h"
-#include "bdev/vbdev.h"
 #include "control/control_priv.h"
 #include "control/rpc_util.h"
 
@@ -19,6 +18,7 @@ struct create_params {
 	const char *name, *filename, *uuid;
 	uint64_t num_blocks;
 	uint32_t block_size, physical_block_size;
+	uint32_t md_size, dif_type;
 	bool read_only;
 };
 
@@ -54,7 +54,18 @@ struct create_params {
 		 .offset = AT(struct create_params, physical_block_size), \
 		 .fallback = "0",                                         \
 		 .help = "bytes; 0 = block_size"},                        \
-		UUID_ROW
+		{.name = "md_size",                                       \
+		 .type = PARAM_U32,                                       \
+		 .offset = AT(struct create_params, md_size),             \
+		 .fallback = "0",                                         \
+		 .help = "0: there is no metadata here"},                 \
+		{.name = "dif_type",                                      \
+		 .type = PARAM_U32,                                       \
+		 .offset = AT(struct create_params, dif_type),            \
+		 .fallback = "0",                                         \
+		 .help = "0: there is no protection information here"},   \
+		IGNORED("md_interleave"), IGNORED("dif_is_head_of_md"),   \
+		IGNORED("dif_pi_format"), UUID_ROW
 
 static const struct param malloc_rows[] = {
 	{.name = "name",
@@ -78,6 +89,11 @@ static const struct param null_rows[] = {
 	 .offset = AT(struct create_params, name),
 	 .help = "its name"},
 	MEMORY_ROWS,
+	IGNORED("preferred_write_granularity"),
+	IGNORED("preferred_write_alignment"),
+	IGNORED("optimal_write_size"),
+	IGNORED("preferred_unmap_granularity"),
+	IGNORED("preferred_unmap_alignment"),
 	{},
 };
 
@@ -170,6 +186,12 @@ static void create_memory(struct rpc_call *call, create_memory_fn *create)
 
 	if (!rpc_params(call, &p))
 		return;
+	if (p.md_size || p.dif_type) {
+		rpc_fail(call, RPC_INVALID_PARAMS,
+			 "Invalid parameters: metadata and protection "
+			 "information are not supported");
+		return;
+	}
 	c = common_of(&p, uuid);
 	error = create(call->control->opt.bdevs, &c, p.num_blocks, p.block_size,
 		       &bdev, &why);
@@ -336,248 +358,6 @@ static void rescan_file(struct rpc_call *call)
 		rpc_true(call);
 }
 
-/* ---- Getters. */
-
-void rpc_uuid_text(const uint8_t *u, char *text, size_t size)
-{
-	snprintf(text, size,
-		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
-		 "%02x%02x%02x%02x%02x%02x",
-		 u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9],
-		 u[10], u[11], u[12], u[13], u[14], u[15]);
-}
-
-static json_t *show_io_types(const struct bdev *b)
-{
-	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "read", 1,
-			 "write", !b->read_only, "unmap",
-			 (b->caps & BDEV_CAP_UNMAP) != 0, "write_zeroes",
-			 !b->read_only, "flush", 1, "reset", 1, "nvme_admin", 0,
-			 "nvme_io", 0);
-}
-
-static json_t *show_specific(const struct bdev *b)
-{
-	const char *path = b->driver->path ? b->driver->path(b) : NULL;
-	json_t *o = json_object();
-
-	/* SPDK's name of the file driver is aio. */
-	if (path && strcmp(b->driver->name, "aio") == 0)
-		json_object_set_new(o, "aio",
-				    json_pack("{s:s, s:b}", "filename", path,
-					      "readonly", b->read_only));
-	return o;
-}
-
-static json_t *show_bdev(const struct bdev *b)
-{
-	char uuid[UUID_TEXT_MAX];
-
-	rpc_uuid_text(b->uuid, uuid, sizeof(uuid));
-	return json_pack("{s:s, s:[s], s:s, s:i, s:I, s:s, s:i, s:{s:i, s:i, "
-			 "s:i, s:i}, s:b, s:b, s:o, s:o}",
-			 "name", b->name, "aliases", uuid, "product_name",
-			 b->product, "block_size", (int)b->block_size,
-			 "num_blocks", (json_int_t)b->nblocks, "uuid", uuid,
-			 "physical_block_size", (int)b->phys_block_size,
-			 "assigned_rate_limits", "rw_ios_per_sec", 0,
-			 "rw_mbytes_per_sec", 0, "r_mbytes_per_sec", 0,
-			 "w_mbytes_per_sec", 0, "claimed", b->claim != NULL,
-			 "zoned", 0, "supported_io_types", show_io_types(b),
-			 "driver_specific", show_specific(b));
-}
-
-static const struct param get_rows[] = {
-	{.name = "name",
-	 .type = PARAM_TEXT,
-	 .offset = AT(struct name_params, name),
-	 .help = "only this one"},
-	{},
-};
-
-static void get_bdevs(struct rpc_call *call)
-{
-	struct name_params p = {0};
-	struct bdev *b;
-	json_t *list;
-
-	if (!rpc_params(call, &p))
-		return;
-	if (p.name) {
-		b = rpc_find_bdev(call, p.name, NULL);
-		if (b)
-			rpc_done(call, json_pack("[o]", show_bdev(b)));
-		return;
-	}
-	list = json_array();
-	for (b = bdev_first(call->control->opt.bdevs); b; b = bdev_next(b))
-		json_array_append_new(list, show_bdev(b));
-	rpc_done(call, list);
-}
-
-struct iostat_params {
-	const char *name;
-	json_t *names;
-};
-
-static const struct param iostat_rows[] = {
-	{.name = "name",
-	 .type = PARAM_TEXT,
-	 .offset = AT(struct iostat_params, name),
-	 .help = "only this one"},
-	{.name = "names",
-	 .type = PARAM_TEXTS,
-	 .min = 0,
-	 .max = 1024,
-	 .offset = AT(struct iostat_params, names),
-	 .help = "only these"},
-	{},
-};
-
-static json_t *show_iostat(const struct bdev *b)
-{
-	struct bdev_stats s;
-
-	bdev_get_stats(b, &s);
-	return json_pack(
-		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"name", b->name, "bytes_read", (json_int_t)s.bytes[BDEV_READ],
-		"num_read_ops", (json_int_t)s.ops[BDEV_READ], "bytes_written",
-		(json_int_t)s.bytes[BDEV_WRITE], "num_write_ops",
-		(json_int_t)s.ops[BDEV_WRITE], "bytes_unmapped",
-		(json_int_t)s.bytes[BDEV_UNMAP], "num_unmap_ops",
-		(json_int_t)s.ops[BDEV_UNMAP], "num_flush_ops",
-		(json_int_t)s.ops[BDEV_FLUSH], "read_latency_ticks",
-		(json_int_t)s.latency_ns[BDEV_READ], "write_latency_ticks",
-		(json_int_t)s.latency_ns[BDEV_WRITE], "unmap_latency_ticks",
-		(json_int_t)s.latency_ns[BDEV_UNMAP], "num_errors",
-		(json_int_t)s.errors);
-}
-
-/* All of @names are there, or the call has failed. */
-static bool collect_iostat(struct rpc_call *call, const struct iostat_params *p,
-			   json_t *list)
-{
-	struct bdev *b;
-	json_t *name;
-	size_t i;
-
-	if (p->name) {
-		b = rpc_find_bdev(call, p->name, NULL);
-		if (b)
-			json_array_append_new(list, show_iostat(b));
-		return b != NULL;
-	}
-	json_array_foreach(p->names, i, name) {
-		b = rpc_find_bdev(call, json_string_value(name), NULL);
-		if (!b)
-			return false;
-		json_array_append_new(list, show_iostat(b));
-	}
-	if (p->names)
-		return true;
-	for (b = bdev_first(call->control->opt.bdevs); b; b = bdev_next(b))
-		json_array_append_new(list, show_iostat(b));
-	return true;
-}
-
-static void get_iostat(struct rpc_call *call)
-{
-	struct iostat_params p;
-	uint64_t now;
-	json_t *list;
-
-	if (!rpc_params(call, &p))
-		return;
-	list = json_array();
-	if (!list || !collect_iostat(call, &p, list)) {
-		json_decref(list);
-		return;
-	}
-	now = reactor_now_ns(reactors_main(call->control->opt.reactors));
-	/* Ticks are nanoseconds. */
-	rpc_done(call, json_pack("{s:I, s:I, s:o}", "tick_rate",
-				 (json_int_t)1000000000, "ticks",
-				 (json_int_t)now, "bdevs", list));
-}
-
-static void reset_iostat(struct rpc_call *call)
-{
-	struct name_params p = {0};
-	struct bdev *b;
-
-	if (!rpc_params(call, &p))
-		return;
-	if (p.name) {
-		b = rpc_find_bdev(call, p.name, NULL);
-		if (!b)
-			return;
-		bdev_reset_stats(b);
-	} else {
-		b = bdev_first(call->control->opt.bdevs);
-		for (; b; b = bdev_next(b))
-			bdev_reset_stats(b);
-	}
-	rpc_true(call);
-}
-
-/* There is nothing to examine: what is created is complete. */
-static void wait_for_examine(struct rpc_call *call)
-{
-	rpc_true(call);
-}
-
-/* ---- What a saved configuration says of them. */
-
-static json_t *save_params(const struct bdev *b)
-{
-	char uuid[UUID_TEXT_MAX];
-
-	rpc_uuid_text(b->uuid, uuid, sizeof(uuid));
-	return json_pack("{s:s, s:i, s:s}", "name", b->name, "block_size",
-			 (int)b->block_size, "uuid", uuid);
-}
-
-static bool save_bdev(struct control *c, json_t *config, const struct bdev *b)
-{
-	const struct bdev *base = bdev_base(b);
-	json_t *o;
-
-	if (base)
-		return rpc_save_vbdev(c, config, b, base);
-	o = save_params(b);
-	if (strcmp(b->driver->name, "aio") == 0) {
-		const char *path = b->driver->path(b);
-
-		json_object_set_new(o, "filename", json_string(path));
-		json_object_set_new(o, "readonly", json_boolean(b->read_only));
-		return rpc_config_add(config, "bdev_aio_create", o);
-	}
-	json_object_set_new(o, "num_blocks",
-			    json_integer((json_int_t)b->nblocks));
-	json_object_set_new(o, "physical_block_size",
-			    json_integer(b->phys_block_size));
-	return rpc_config_add(config,
-			      strcmp(b->driver->name, "null") == 0
-				      ? "bdev_null_create"
-				      : "bdev_malloc_create",
-			      o);
-}
-
-json_t *rpc_config_bdev(struct control *c)
-{
-	json_t *config = json_array();
-	struct bdev *b;
-	bool good = config != NULL;
-
-	for (b = bdev_first(c->opt.bdevs); b && good; b = bdev_next(b))
-		good = save_bdev(c, config, b);
-	if (good)
-		return config;
-	json_decref(config);
-	return NULL;
-}
-
 const struct rpc_method rpc_bdev_methods[] = {
 	{"bdev_malloc_create",
 	 {"construct_malloc_bdev"},
@@ -651,29 +431,5 @@ const struct rpc_method rpc_bdev_methods[] = {
 	 name_rows,
 	 delete_any,
 	 "Deletes a block device of any kind."},
-	{"bdev_get_bdevs",
-	 {"get_bdevs"},
-	 RPC_RUNTIME,
-	 get_rows,
-	 get_bdevs,
-	 "Shows block devices."},
-	{"bdev_get_iostat",
-	 {"get_bdevs_iostat"},
-	 RPC_RUNTIME,
-	 iostat_rows,
-	 get_iostat,
-	 "Shows what was read and written."},
-	{"bdev_reset_iostat",
-	 {},
-	 RPC_RUNTIME,
-	 get_rows,
-	 reset_iostat,
-	 "Counts from zero."},
-	{"bdev_wait_for_examine",
-	 {},
-	 RPC_RUNTIME,
-	 NULL,
-	 wait_for_examine,
-	 "Returns at once."},
 	{},
 };

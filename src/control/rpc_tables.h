@@ -9,6 +9,7 @@ extern const struct rpc_method rpc_target_methods[];
 extern const struct rpc_method rpc_auth_methods[];
 extern const struct rpc_method rpc_session_methods[];
 extern const struct rpc_method rpc_bdev_methods[];
+extern const struct rpc_method rpc_bdev_show_methods[];
 extern const struct rpc_method rpc_vbdev_methods[];
 extern const struct rpc_method rpc_log_methods[];
 extern const struct rpc_method rpc_app_methods[];

@@ -127,27 +127,26 @@ def test_request_too_long(raw, t):
     t.alive()
 
 
-def test_too_many_clients(t):
-    clients = [Rpc(t.socket) for _ in range(64)]
-    for client in clients:
-        client('log_get_level')
-    with pytest.raises((ConnectionError, OSError)):
-        Rpc(t.socket)('log_get_level')
-    clients.pop().close()
-    wait_until(lambda: lives(t), 5, 'room for another client')
-    for client in clients:
-        assert client('log_get_level') == 'NOTICE'
-        client.close()
-
-
-def lives(target):
+def live_client(target):
+    """None when there is no room for it."""
     try:
         client = Rpc(target.socket)
         client('log_get_level')
-        client.close()
-        return True
+        return client
     except OSError:
-        return False
+        return None
+
+
+def test_too_many_clients(t):
+    # Who went a moment ago may still be counted.
+    clients = [wait_until(lambda: live_client(t), 5, 'room for a client')
+               for _ in range(64)]
+    assert live_client(t) is None
+    clients.pop().close()
+    clients.append(wait_until(lambda: live_client(t), 5, 'room again'))
+    for client in clients:
+        assert client('log_get_level') == 'NOTICE'
+        client.close()
 
 
 # ---- The socket.
@@ -420,3 +419,48 @@ def test_script_kill_at_once(t, rpc):
     assert rpc('kill_instance', 'SIGKILL') == ''
     t.stopped = True
     assert t.process.wait(10) == -signal.SIGKILL
+
+
+# ---- One after the other.
+
+def test_portal_is_free_after_deletion(t):
+    """The answer to a deletion means that the port can be had again."""
+    for i in range(200):
+        t.rpc('iscsi_create_portal_group', tag=1, portals=[
+            {'host': '127.0.0.1', 'port': str(t.port)}])
+        t.rpc('iscsi_delete_portal_group', tag=1)
+
+
+def test_sigusr1_prints_the_configuration(t):
+    """As 18.01 does; but what it prints can be read back."""
+    t.rpc('bdev_null_create', name='N', num_blocks=8, block_size=512)
+    t.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: b'bdev_null_create' in t.log() and
+               t.log().endswith(b'}\n'), 10, 'the configuration')
+    text = t.log().decode()
+    assert json.loads(text[text.index('\n{') + 1:]) == t.rpc('save_config')
+
+
+def test_wait_for_a_bdev(t, raw):
+    raw.send(request('bdev_get_bdevs', 5, name='N', timeout=20000))
+    raw.send(request('log_get_level', 6))
+    assert raw.line()['id'] == 6
+    t.rpc('bdev_null_create', name='N', num_blocks=8, block_size=512)
+    reply = raw.line()
+    assert reply['id'] == 5 and reply['result'][0]['name'] == 'N'
+    with pytest.raises(RpcError) as error:
+        t.rpc('bdev_get_bdevs', name='nosuch', timeout=10)
+    assert error.value.code == -19
+
+
+@pytest.mark.parametrize('size', [
+    {'num_blocks': (1 << 63) - 1, 'block_size': 65536},
+    {'num_blocks': 1 << 50, 'block_size': 512},
+    {'num_blocks': 8, 'block_size': 512, 'md_size': 8},
+    {'num_blocks': 8, 'block_size': 131072},
+    {'num_blocks': 8, 'block_size': 0},
+])
+def test_ram_disk_that_cannot_be(t, size):
+    with pytest.raises(RpcError):
+        t.rpc('bdev_malloc_create', name='M', **size)
+    assert t.rpc('bdev_get_bdevs') == []
