@@ -7,6 +7,7 @@ is set up to), dpkg-deb unpacks them. Kept in a cache until a version changes.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -103,6 +104,34 @@ def closure():
             raise Unavailable('no package ' + min(missing))
         wanted = following - set(found)
     return found
+
+
+def apt_state():
+    """Changes when what apt knows does."""
+    lists = '/var/lib/apt/lists'
+    try:
+        return sorted((e.name, e.stat().st_mtime_ns)
+                      for e in os.scandir(lists) if e.is_file())
+    except OSError:
+        return []
+
+
+def known_closure(base):
+    """The closure as of apt's last update: asking takes seconds."""
+    state = digest_of(repr(apt_state()))
+    path = os.path.join(base, 'closure-' + state)
+    try:
+        with open(path, encoding='ascii') as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        found = closure()
+        for old in os.listdir(base):
+            if old.startswith('closure-'):
+                os.unlink(os.path.join(base, old))
+        with open(path + '.new', 'w', encoding='ascii') as f:
+            json.dump(found, f)
+        os.rename(path + '.new', path)
+        return found
 
 
 def fetch(packages, tmp):
@@ -284,8 +313,9 @@ def kernel_of(root):
                                    if f.startswith('vmlinuz-')))
 
 
-def key_of(packages):
-    digest = hashlib.sha256(repr(sorted(packages.items())).encode())
+def digest_of(text=''):
+    """Of @text and of these sources."""
+    digest = hashlib.sha256(text.encode())
     for name in ('image.py', 'init.sh'):
         with open(os.path.join(HERE, name), 'rb') as f:
             digest.update(f.read())
@@ -306,20 +336,26 @@ def make(packages, into):
         shutil.rmtree(tmp, ignore_errors=True)
 
 
+def forget_others(base):
+    """Images of other versions."""
+    for old in os.scandir(base):
+        if old.is_dir():
+            shutil.rmtree(old.path, ignore_errors=True)
+
+
 def image():
     """(kernel, initrd): paths, from the cache or made now."""
     for tool in ('apt-get', 'apt-cache', 'dpkg-deb'):
         if not shutil.which(tool):
             raise Unavailable('no %s here' % tool)
-    packages = closure()
     base = cache_dir()
-    into = os.path.join(base, key_of(packages))
     os.makedirs(base, exist_ok=True)
     with open(os.path.join(base, 'lock'), 'w', encoding='ascii') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        packages = known_closure(base)
+        into = os.path.join(base, digest_of(repr(sorted(packages.items()))))
         if not os.path.isdir(into):
-            for old in os.listdir(base):
-                shutil.rmtree(os.path.join(base, old), ignore_errors=True)
+            forget_others(base)
             make(packages, into)
     return os.path.join(into, 'kernel'), os.path.join(into, 'initrd')
 
