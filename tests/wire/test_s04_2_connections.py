@@ -13,6 +13,8 @@ from iscsi_wire import (FINAL, GOOD, RESERVED_TAG, SCSI_RESPONSE, SIMPLE,
 TARGET = {'calls': basic(options={'max_connections_per_session': 3}),
           'core_mask': '0x3'}
 KEYS = {'MaxConnections': '3'}
+pytestmark = pytest.mark.multicore     # joins cross from core to core
+
 NOT_IN_SESSION, TOO_MANY, NO_SESSION = 0x0208, 0x0206, 0x020a
 
 
