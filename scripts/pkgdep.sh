@@ -7,7 +7,7 @@ set -euo pipefail
 build=(gcc libc6-dev make meson ninja-build pkg-config
        liburing-dev libisal-dev libjansson-dev libssl-dev)
 test=(libcmocka-dev clang clang-format libclang-rt-14-dev iproute2
-      python3 python3-pytest libiscsi-bin qemu-utils qemu-block-extra)
+      mandoc python3 python3-pytest libiscsi-bin qemu-utils qemu-block-extra)
 bench=(libiscsi-dev tgt)
 
 usage() {

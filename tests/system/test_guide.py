@@ -17,11 +17,11 @@ import time
 
 import pytest
 
-from daemon import REPORTS, RPC_PY, ROOT, binary, sanitized, wait_until
+from daemon import (REPORTS, ROOT, RPC_PY, STOP_TIMEOUT, binary, patience,
+                    wait_until)
 
 MIB = 1 << 20
 SIZE = 64 * MIB
-# RFC 7143, 4.2.7.2: there are no upper-case letters in names.
 IQN = 'iqn.2016-06.io.spdk:Target3'
 PORTAL = '127.0.0.1:3260'
 URL = 'iscsi://%s/%s/0' % (PORTAL, IQN)
@@ -95,7 +95,7 @@ class Machine:
         self.target.send_signal(signal.SIGTERM)
         assert self.target.wait(20) == 0, self.log()
         took = time.monotonic() - began
-        assert took < (6 if sanitized() else 2), took
+        assert took < STOP_TIMEOUT * patience(), took
         assert not REPORTS.search(self.log().encode()), self.log()
 
     def end(self):

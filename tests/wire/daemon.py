@@ -40,6 +40,15 @@ def sanitized():
         return b'__asan_init' in (data := f.read()) or b'__tsan_init' in data
 
 
+def patience():
+    """
+    How many times longer than on an idle machine things may take: builds with
+    a sanitizer are slow, and so is a machine that is busy with other things.
+    """
+    busy = os.getloadavg()[0] / os.cpu_count()
+    return max(1.0, busy) * (3 if sanitized() else 1)
+
+
 def free_port():
     """
     Outside of the range from which the kernel gives ports to others. Free a
@@ -115,8 +124,10 @@ class Daemon:
     in SPDK's order, in which PORT stands for the port; None: none at all.
     """
 
-    def __init__(self, calls=None, args=(), core_mask=None, conf=None):
+    def __init__(self, calls=None, args=(), core_mask=None, conf=None,
+                 user=None):
         self.calls, self.args, self.conf = calls, list(args), conf
+        self.user = user
         self.core_mask = core_mask
         self.dir = tempfile.mkdtemp(prefix='iscsi_tgt_test.')
         self.socket = os.path.join(self.dir, 'rpc.sock')
@@ -158,7 +169,7 @@ class Daemon:
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL)
+                stdin=subprocess.DEVNULL, user=self.user)
         end = time.monotonic() + START_TIMEOUT
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -209,7 +220,7 @@ class Daemon:
         took = time.monotonic() - began
         assert self.process.returncode == 0, \
             'exit status %d:\n%s' % (self.process.returncode, self.tail())
-        limit = timeout or STOP_TIMEOUT * (3 if sanitized() else 1)
+        limit = timeout or STOP_TIMEOUT * patience()
         assert took < limit, 'took %.2f s to end' % took
         self.check_log()
         assert not os.path.exists(self.socket), 'the RPC socket is left'
@@ -268,6 +279,14 @@ class Daemon:
         """Waits until no more connections are there."""
         wait_until(lambda: len(self.connections()) <= connections, timeout,
                    'connections to end: %s' % self.connections())
+
+    def cpu_seconds(self):
+        """CPU time that it has used, of all threads."""
+        with open('/proc/%d/stat' % self.process.pid,
+                  encoding='ascii') as f:
+            fields = f.read().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / \
+            os.sysconf('SC_CLK_TCK')
 
     def fds(self):
         return len(os.listdir('/proc/%d/fd' % self.process.pid))

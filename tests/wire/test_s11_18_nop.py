@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""RFC 7143, 11.18, 11.19: pings; 4.? and SPDK's time-outs."""
+"""RFC 7143, 11.18, 11.19: pings in both directions, and their time-outs."""
 
 import time
 
 import pytest
 
-from daemon import basic
+from daemon import basic, patience
 from iscsi_wire import (FINAL, NOP_IN, NOP_OUT, REJECT, RESERVED_TAG,
                         TEST_UNIT_READY)
 
@@ -50,12 +50,12 @@ def test_target_pings_when_idle(connect):
     s = connect()
     began = time.monotonic()
     for _ in range(2):
-        ping = s.expect(NOP_IN, timeout=4)
+        ping = s.expect(NOP_IN, timeout=10)
         assert ping.itt == RESERVED_TAG and ping.ttt != RESERVED_TAG
         assert not ping.data
         s.answer_ping(ping)
     took = time.monotonic() - began
-    assert 1.5 < took < 4, took
+    assert 1.5 < took < 4 * patience(), took
     s.run(TEST_UNIT_READY).good()
 
 
@@ -71,16 +71,16 @@ def test_no_answer_ends_the_connection(connect):
     """After nop_timeout the initiator counts as gone."""
     s = connect()
     began = time.monotonic()
-    said = s.expect_closed(timeout=10)
+    said = s.expect_closed(timeout=30)
     took = time.monotonic() - began
     assert {p.opcode for p in said} == {NOP_IN}
-    assert 2.5 < took < 6, took
+    assert 2.5 < took < 6 * patience(), took
 
 
 def test_half_a_pdu_is_no_answer(connect):
     """Trickling bytes that never become a PDU do not keep it up for ever."""
     s = connect()
-    s.expect(NOP_IN, timeout=4)
+    s.expect(NOP_IN, timeout=10)
     s.send_raw(b'\x40\x80')
     s.expect_closed(timeout=10)
 
@@ -88,7 +88,7 @@ def test_half_a_pdu_is_no_answer(connect):
 def test_wrong_tag_is_no_answer(connect):
     """Only the ping's own tag answers it; the session itself lives on."""
     s = connect()
-    ping = s.expect(NOP_IN, timeout=4)
+    ping = s.expect(NOP_IN, timeout=10)
     s.request(NOP_OUT, FINAL, immediate=True, itt=RESERVED_TAG,
               ttt=ping.ttt ^ 0x1234)
     s.answer_ping(ping)
