@@ -6,23 +6,31 @@ set -euo pipefail
 
 # Which suites run on which build. multicore: what crosses cores.
 declare -A suites=(
-    [release]="style unit sim wire system"
+    [release]="style unit sim wire system guest"
     [asan]="unit sim wire"
     [tsan]="multicore"
+)
+# With --long, in place of these: what is marked so.
+declare -A long_suites=(
+    [release]="long"
+    [asan]="long"
 )
 builds="release asan tsan"
 only=""
 install=yes
+long=no
 
 # No suite of ours takes this long unless it hangs.
 suite_max_s=900
+long_max_s=7200
 
 usage() {
     cat <<EOF
-usage: scripts/test.sh [--quick] [--builds "release asan tsan"]
-                       [--suites "style unit sim wire system multicore"]
+usage: scripts/test.sh [--quick] [--long] [--builds "release asan tsan"]
+                       [--suites "style unit sim wire system guest multicore"]
                        [--no-install]
   --quick       the release build only
+  --long        what takes long, and nothing else
   --builds      these builds only
   --suites      these suites only, on the builds that have them
   --no-install  trust that the packages are there
@@ -32,6 +40,7 @@ EOF
 while (($# > 0)); do
     case $1 in
     --quick) builds=release ;;
+    --long) long=yes ;;
     --builds) builds=${2:?--builds wants a value}; shift ;;
     --suites) only=${2:?--suites wants a value}; shift ;;
     --no-install) install=no ;;
@@ -42,7 +51,9 @@ while (($# > 0)); do
 done
 for build in $builds; do
     [[ -v suites[$build] ]] || { usage >&2; exit 2; }
+    [[ $long = no ]] || suites[$build]=${long_suites[$build]-}
 done
+[[ $long = no ]] || suite_max_s=$long_max_s
 
 cd "$(dirname "$0")/.."
 [[ $install = no ]] || scripts/pkgdep.sh --test
@@ -109,7 +120,10 @@ run_suite() {
     local build=$1 suite=$2 rc=0
 
     case $suite in
-    wire | system) run_pytest "$build" "$suite" "tests/$suite" || rc=1 ;;
+    wire | system | guest)
+        run_pytest "$build" "$suite" -m "not long" "tests/$suite" || rc=1
+        ;;
+    long) run_pytest "$build" "$suite" -m long tests/system tests/guest || rc=1 ;;
     multicore)
         run_meson "$build" "$suite" || rc=1
         run_pytest "$build" "$suite" -m multicore tests/wire tests/system ||
@@ -137,6 +151,7 @@ tally() {
 }
 
 for build in $builds; do
+    [[ -n ${suites[$build]} ]] || continue
     echo "== building $build"
     if ! build_it "$build" >"$results/$build.log" 2>&1; then
         tail -n 40 "$results/$build.log"
