@@ -45,8 +45,8 @@ static void cold_reset_sent(struct conn *c, struct control_pdu *pdu, int error)
 	server_cold_reset(c->server, c->session);
 }
 
-static void respond(struct conn *c, uint32_t itt, uint8_t response,
-		    bool cold_reset)
+static void respond_more(struct conn *c, uint32_t itt, uint8_t response,
+			 uint32_t additional, bool cold_reset)
 {
 	struct control_pdu *pdu =
 		control_pdu_new(ISCSI_TMF_RESPONSE, FLAG_FINAL, 0);
@@ -54,15 +54,22 @@ static void respond(struct conn *c, uint32_t itt, uint8_t response,
 	if (pdu) {
 		pdu->bhs[BHS_RESPONSE] = response;
 		store_be32(pdu->bhs + BHS_ITT, itt);
+		store_be24(pdu->bhs + BHS_ADDITIONAL, additional);
 		if (cold_reset)
 			pdu->sent = cold_reset_sent;
 	}
 	control_pdu_queue(c, pdu);
 }
 
+static void respond(struct conn *c, uint32_t itt, uint8_t response)
+{
+	respond_more(c, itt, response, 0, false);
+}
+
 /*
  * Commands that are over but for unsolicited data that was still to come: after
- * a function that ends all tasks of the logical unit it will not.
+ * a function that ends all tasks of the logical unit it will not. Those that
+ * came after the function are none of its business.
  */
 static void end_waiting(struct session *s, const struct tmf *tmf)
 {
@@ -82,6 +89,7 @@ static void end_waiting(struct session *s, const struct tmf *tmf)
 			continue;
 		list_for_each_safe(cmd, tmp, &c->cmds, link)
 			if (cmd->waits_final &&
+			    cmd->task.seq <= tmf->scsi.seq &&
 			    (all || cmd->task.lun == tmf->scsi.lun))
 				cmd_free(cmd);
 	}
@@ -98,11 +106,12 @@ static void tmf_done(struct scsi_tmf *scsi)
 	c->inflight--;
 	/* 11.6.1: a task that has its status by now was not aborted. */
 	if (c->state != CONN_CLOSING && scsi->missed)
-		respond(c, tmf->itt, ISCSI_TMF_RSP_NO_TASK, false);
+		respond(c, tmf->itt, ISCSI_TMF_RSP_NO_TASK);
 	else if (c->state != CONN_CLOSING)
-		respond(c, tmf->itt, iscsi_responses[scsi->response],
-			tmf->function == ISCSI_TMF_TARGET_COLD_RESET &&
-				scsi->response == SCSI_TMF_COMPLETE);
+		respond_more(c, tmf->itt, iscsi_responses[scsi->response],
+			     scsi->additional,
+			     tmf->function == ISCSI_TMF_TARGET_COLD_RESET &&
+				     scsi->response == SCSI_TMF_COMPLETE);
 	free(tmf);
 	conn_try_reap(c);
 }
@@ -147,7 +156,7 @@ static bool find_task(struct conn *c, uint8_t function, struct cmd **ret_cmd)
 		if (abort)
 			cmd_free(cmd);
 	}
-	respond(c, itt, response, false);
+	respond(c, itt, response);
 	return false;
 }
 
@@ -167,7 +176,7 @@ void tmf_request(struct conn *c)
 	if (function == ISCSI_TMF_TASK_REASSIGN) {
 		uint32_t expdatasn = load_be32(bhs + BHS_DATASN);
 
-		respond(c, itt, orphan_find(c, bhs, &cmd), false);
+		respond(c, itt, orphan_find(c, bhs, &cmd));
 		if (cmd)
 			cmd_adopt(c, cmd, expdatasn);
 		return;
@@ -177,7 +186,7 @@ void tmf_request(struct conn *c)
 	    /* RFC 7144, 4: only when it was negotiated. */
 	    (function > ISCSI_TMF_TASK_REASSIGN &&
 	     s->params.protocol_level < 2)) {
-		respond(c, itt, ISCSI_TMF_RSP_NOT_SUPPORTED, false);
+		respond(c, itt, ISCSI_TMF_RSP_NOT_SUPPORTED);
 		return;
 	}
 	if ((function == ISCSI_TMF_ABORT_TASK ||
