@@ -14,11 +14,11 @@ struct sim_options {
 	uint64_t seed;
 	uint32_t nreactors;
 	/* Chances in 1000. */
-	uint32_t short_recv;        /* a receive is cut at a random byte */
-	uint32_t short_send;        /* the socket takes only a part now */
-	uint32_t io_error;          /* a file operation fails with EIO */
-	uint32_t short_io;          /* a file operation does a part */
-	uint64_t latency_max_ns;    /* of a completion, uniformly from 0 */
+	uint32_t short_recv;	 /* a receive is cut at a random byte */
+	uint32_t short_send;	 /* the socket takes only a part now */
+	uint32_t io_error;	 /* a file operation fails with EIO */
+	uint32_t short_io;	 /* a file operation does a part */
+	uint64_t latency_max_ns; /* of a completion, uniformly from 0 */
 };
 
 /* The set is used with the functions of reactor.h; reactors_run() is not. */
@@ -38,7 +38,7 @@ bool sim_run_until(struct reactors *set, bool (*quiet)(void *ctx), void *ctx,
 		   uint64_t limit_ns);
 
 uint64_t sim_now_ns(struct reactors *set);
-uint64_t sim_random(struct reactors *set);   /* the world's generator */
+uint64_t sim_random(struct reactors *set); /* the world's generator */
 /* A hash over every event so far: equal seeds must give equal hashes. */
 uint64_t sim_trace_hash(struct reactors *set);
 
@@ -57,8 +57,8 @@ size_t sim_peer_readable(const struct sim_peer *p);
 void sim_peer_set_window(struct sim_peer *p, size_t bytes);
 /* Did the target close? */
 bool sim_peer_closed(const struct sim_peer *p);
-void sim_peer_shutdown(struct sim_peer *p);  /* FIN */
-void sim_peer_reset(struct sim_peer *p);     /* RST */
+void sim_peer_shutdown(struct sim_peer *p); /* FIN */
+void sim_peer_reset(struct sim_peer *p);    /* RST */
 /* After close in both directions, or never mind: frees it. */
 void sim_peer_free(struct sim_peer *p);
 
