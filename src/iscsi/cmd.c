@@ -296,7 +296,10 @@ static struct cmd *cmd_new(struct conn *c)
 	task->edtl_out = cmd->flags & CMD_FLAG_WRITE ? cmd->edtl : 0;
 	task->edtl_in = 0;
 	task->attr = cmd->flags & CMD_ATTR_MASK;
-	task->priority = 0;
+	/* RFC 7144, 5: the initiator may say so from level 2 on. */
+	task->priority = c->session->params.protocol_level >= 2
+				 ? bhs[BHS_RESPONSE] & CMD_PRIORITY_MASK
+				 : 0;
 	task->stable_data = c->params.data_digest;
 	if (!parse_ahs(c, task)) {
 		slab_put(&c->core->cmds, cmd);
@@ -501,6 +504,8 @@ static void build_response(struct conn *c, struct cmd *cmd, struct tx_batch *b)
 	bhs[BHS_FLAGS] |= residual(cmd, &count);
 	bhs[BHS_RESPONSE] = ISCSI_RESPONSE_COMPLETED;
 	bhs[BHS_STATUS] = task->status;
+	if (c->session->params.protocol_level >= 2)
+		store_be16(bhs + BHS_STATUS_QUALIFIER, task->status_qualifier);
 	store_be32(bhs + BHS_ITT, cmd->itt);
 	/* 11.4.10: SNACK Tag. */
 	store_be32(bhs + BHS_TTT, cmd->snack_tag);

@@ -25,7 +25,7 @@
 /* What the session layer does today; more is neither offered nor accepted. */
 #define ISCSI_CONNECTIONS_SUPPORTED    8u
 #define ISCSI_ERL_SUPPORTED	       2u
-#define ISCSI_PROTOCOL_LEVEL_SUPPORTED 1u /* RFC 7144, 7.1.1 */
+#define ISCSI_PROTOCOL_LEVEL_SUPPORTED 2u /* RFC 7144, 7.1.1 */
 
 enum key {
 	KEY_HEADER_DIGEST,

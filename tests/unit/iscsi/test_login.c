@@ -153,7 +153,7 @@ static void test_options_reach_the_negotiation(void **state)
 		      "MaxBurstLength=4096;FirstBurstLength=4096;"
 		      "DefaultTime2Wait=11;DefaultTime2Retain=12;"
 		      "ErrorRecoveryLevel=0;MaxOutstandingR2T=4;"
-		      "iSCSIProtocolLevel=1;MaxRecvDataSegmentLength=512;");
+		      "iSCSIProtocolLevel=2;MaxRecvDataSegmentLength=512;");
 	assert_int_equal(p->login.conn.max_recv_data_segment_length, 512);
 	peer_free(p);
 }
