@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "app/app.h"
-#include "app/version.h"
 #include "base/log.h"
 #include "control/cpumask.h"
 

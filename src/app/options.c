@@ -4,7 +4,6 @@
 #include <getopt.h>
 #include <string.h>
 
-#include "app/version.h"
 #include "base/macros.h"
 #include "base/str.h"
 #include "control/config.h"
