@@ -8,7 +8,7 @@ build=(gcc libc6-dev make meson ninja-build pkg-config
        liburing-dev libisal-dev libjansson-dev libssl-dev)
 test=(libcmocka-dev clang clang-format libclang-rt-14-dev iproute2
       mandoc python3 python3-pytest libiscsi-bin qemu-utils
-      qemu-block-extra qemu-system-x86 util-linux)
+      qemu-block-extra qemu-system-x86 util-linux valgrind)
 bench=(libiscsi-dev tgt)
 
 usage() {
