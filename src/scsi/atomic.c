@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "scsi/lock.h"
 #include "scsi/rw.h"
 #include "scsi/task_priv.h"
@@ -25,7 +26,8 @@ static enum scsi_step caw_written(struct scsi_task *t)
 	return task_good(t);
 }
 
-static enum scsi_step caw_copy(struct scsi_task *t)
+/* Data-out from @from on into the medium's memory. */
+static enum scsi_step copy_in(struct scsi_task *t, uint32_t from)
 {
 	uint32_t len = range_len(t), pos = 0, n;
 	uint8_t *medium = bdev_map(t->view->ch, task_offset(t), len);
@@ -33,7 +35,7 @@ static enum scsi_step caw_copy(struct scsi_task *t)
 	if (medium == NULL)
 		return sense_errno(t, -EIO);
 	while (pos < len) {
-		const uint8_t *out = rw_out_at(t, len + pos, &n);
+		const uint8_t *out = rw_out_at(t, from + pos, &n);
 
 		n = MIN(n, len - pos);
 		memcpy(medium + pos, out, n);
@@ -51,7 +53,7 @@ static enum scsi_step caw_write(struct scsi_task *t)
 	unsigned int iovcnt = 0;
 
 	if (t->view->map)
-		return caw_copy(t);
+		return copy_in(t, len);
 	while (pos < len) {
 		iov[iovcnt].iov_base = rw_out_at(t, len + pos, &n);
 		n = MIN(n, len - pos);
@@ -143,4 +145,47 @@ enum scsi_step cmd_orwrite(struct scsi_task *t)
 enum scsi_step exec_orwrite(struct scsi_task *t, uint32_t len)
 {
 	return lock_acquire(t, or_walk);
+}
+
+/* ---- WRITE ATOMIC (SBC-4, 5.49): all of it or nothing, for every command and
+ * every abort. In memory only: what a file system writes can be torn. */
+
+#define ATOMIC_BYTES_MAX (1u << 20)
+
+uint32_t rw_atomic_max(const struct lun_view *view)
+{
+	if (!view->map)
+		return 0;
+	return MIN(view->max_blocks, ATOMIC_BYTES_MAX >> view->block_shift);
+}
+
+static enum scsi_step atomic_copy(struct scsi_task *t)
+{
+	return copy_in(t, 0);
+}
+
+enum scsi_step cmd_write_atomic(struct scsi_task *t)
+{
+	enum scsi_step step;
+
+	cdb_decode(t);
+	step = rw_check_range(t);
+	if (step != SCSI_PENDING)
+		return step;
+	/* No boundaries: VPD B0 says so. */
+	if (load_be16(t->cdb + 10) != 0)
+		return sense_cdb(t, 10, 7);
+	if (t->nblocks > rw_atomic_max(t->view))
+		return sense_cdb(t, 12, 7);
+	t->data_out_len = range_len(t);
+	if (t->nblocks == 0)
+		return task_good(t);
+	if (t->edtl_out < t->data_out_len)
+		return rw_short_data(t);
+	return rw_want_data(t, t->data_out_len);
+}
+
+enum scsi_step exec_write_atomic(struct scsi_task *t, uint32_t len)
+{
+	return lock_acquire(t, atomic_copy);
 }

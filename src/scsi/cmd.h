@@ -24,6 +24,7 @@ enum cdb_shape {
 	CDB_RW16,           /* LBA 8 at 2, length 4 at 10 */
 	CDB_RW32,           /* LBA 8 at 12, length 4 at 28 */
 	CDB_CAW,            /* LBA 8 at 2, length 1 at 13 */
+	CDB_ATOMIC,         /* LBA 8 at 2, length 2 at 12 */
 };
 
 enum cmd_flag {
@@ -38,7 +39,11 @@ enum cmd_flag {
 	CMD_RES_ANY = 1 << 8,    /* not even RESERVE(6) stops it */
 	CMD_UNMAPS = 1 << 9,     /* only where blocks can be unmapped */
 	CMD_LONG = 1 << 10,      /* only with lun_options.long_cdbs */
-#define CMD_NOT_ALL (CMD_UNMAPS | CMD_LONG)
+	CMD_REMOVABLE = 1 << 11, /* only where the medium can go */
+	CMD_ATOMIC = 1 << 12,    /* only in memory, where it is true */
+	CMD_WIPE_OK = 1 << 14,   /* also while the medium is wiped */
+	CMD_WIPES = 1 << 15,     /* SANITIZE, FORMAT UNIT (wipe.h) */
+#define CMD_NOT_ALL (CMD_UNMAPS | CMD_LONG | CMD_REMOVABLE | CMD_ATOMIC)
 };
 
 typedef enum scsi_step cmd_start_fn(struct scsi_task *t);
@@ -79,8 +84,8 @@ cmd_exec_fn exec_write, exec_verify, exec_write_verify;
 cmd_start_fn cmd_write_same;
 cmd_exec_fn exec_write_same;
 /* atomic.c */
-cmd_start_fn cmd_compare_and_write, cmd_orwrite;
-cmd_exec_fn exec_compare_and_write, exec_orwrite;
+cmd_start_fn cmd_compare_and_write, cmd_orwrite, cmd_write_atomic;
+cmd_exec_fn exec_compare_and_write, exec_orwrite, exec_write_atomic;
 /* unmap.c */
 cmd_start_fn cmd_unmap, cmd_get_lba_status;
 cmd_exec_fn exec_unmap;
@@ -99,6 +104,10 @@ cmd_exec_fn exec_mode_select;
 cmd_start_fn cmd_extended_copy, cmd_copy_status, cmd_copy_status_4,
 	cmd_copy_parameters, cmd_copy_failed;
 cmd_exec_fn exec_extended_copy;
+/* sanitize.c */
+cmd_start_fn cmd_sanitize_overwrite, cmd_sanitize_erase, cmd_sanitize_exit,
+	cmd_format_unit;
+cmd_exec_fn exec_sanitize_overwrite, exec_format_unit;
 /* reserve.c */
 cmd_start_fn cmd_pr_in, cmd_pr_out, cmd_reserve, cmd_release;
 cmd_exec_fn exec_pr_out;

@@ -6,6 +6,7 @@
 #include "scsi/cmd.h"
 #include "scsi/lun.h"
 #include "scsi/pr.h"
+#include "scsi/rw.h"
 #include "scsi/scsi_spec.h"
 
 /* clang-format off */
@@ -33,10 +34,10 @@
 
 static const struct scsi_cmd maintenance_in[] = {
 	{ .sa = SA_REPORT_OPCODES,
-	  .start = cmd_report_opcodes, .flags = CMD_SA,
+	  .start = cmd_report_opcodes, .flags = CMD_SA | CMD_WIPE_OK,
 	  CDB12(0x1f, 0x87, 0xff, B2, B4, 0, 0) },
 	{ .sa = SA_REPORT_TMF,
-	  .start = cmd_report_tmf, .flags = CMD_SA,
+	  .start = cmd_report_tmf, .flags = CMD_SA | CMD_WIPE_OK,
 	  CDB12(0x1f, 0x80, 0, Z2, B4, 0, 0) },
 };
 
@@ -107,6 +108,19 @@ static const struct scsi_cmd third_party_in[] = {
 	  .flags = CMD_SA, CDB16(0x1f, B4, Z4, B4, 0, 0) },
 };
 
+static const struct scsi_cmd sanitize[] = {
+	{ .sa = SA_SANITIZE_OVERWRITE, .start = cmd_sanitize_overwrite,
+	  .exec = exec_sanitize_overwrite,
+	  .flags = CMD_SA | CMD_WIPES | WRITES,
+	  CDB10(0xbf, Z4, 0, B2, 0) },
+	{ .sa = SA_SANITIZE_ERASE, .start = cmd_sanitize_erase,
+	  .flags = CMD_SA | CMD_WIPES | CMD_UNMAPS | WRITES,
+	  CDB10(0xbf, Z4, 0, B2, 0) },
+	{ .sa = SA_SANITIZE_EXIT, .start = cmd_sanitize_exit,
+	  .flags = CMD_SA | CMD_WIPES | WRITES,
+	  CDB10(0xbf, Z4, 0, B2, 0) },
+};
+
 #define GROUP_OF(rows) { .subs = rows, .nsubs = ARRAY_LEN(rows) }
 
 static const struct scsi_cmd commands[256] = {
@@ -115,6 +129,9 @@ static const struct scsi_cmd commands[256] = {
 	[OP_REQUEST_SENSE] = { .start = cmd_request_sense,
 		.flags = CMD_ANY_LUN | CMD_KEEPS_UA | CMD_RES_ANY,
 		CDB6(0x01, Z2, 0xff, 0) },
+	[OP_FORMAT_UNIT] = { .start = cmd_format_unit,
+		.exec = exec_format_unit, .flags = CMD_WIPES | WRITES,
+		CDB6(0xff, 0, 0, 0, 0) },
 	[OP_READ_6] = { .start = cmd_read, .flags = READS, .shape = CDB_RW6,
 		CDB6(0x1f, B2, 0xff, 0) },
 	[OP_WRITE_6] = { .start = cmd_write, .exec = exec_write,
@@ -133,6 +150,8 @@ static const struct scsi_cmd commands[256] = {
 	[OP_START_STOP_UNIT] = { .start = cmd_start_stop,
 		.flags = CMD_RES_READ | CMD_RES_WRITE,
 		CDB6(0x01, 0, 0x0f, 0xf7, 0) },
+	[OP_PREVENT_ALLOW] = { .start = cmd_prevent_allow,
+		.flags = CMD_REMOVABLE, CDB6(0, Z2, 0x03, 0) },
 	[OP_READ_CAPACITY_10] = { .start = cmd_read_capacity_10,
 		.flags = CMD_MEDIUM, CDB10(0, B4, Z2, 0x01, 0) },
 	[OP_READ_10] = { .start = cmd_read, .flags = READS, .shape = CDB_RW10,
@@ -151,11 +170,14 @@ static const struct scsi_cmd commands[256] = {
 	[OP_SYNC_CACHE_10] = { .start = cmd_sync_cache,
 		.flags = CMD_MEDIUM | CMD_RES_READ | CMD_RES_WRITE,
 		.shape = CDB_RW10, CDB10(0x06, B4, GROUP, B2, 0) },
+	[OP_READ_DEFECT_10] = { .start = cmd_read_defect, .flags = READS,
+		CDB10(0, 0x1f, Z4, B2, 0) },
 	[OP_WRITE_SAME_10] = { .start = cmd_write_same,
 		.exec = exec_write_same, .flags = WRITES, .shape = CDB_RW10,
 		CDB10(0x08, B4, GROUP, B2, 0) },
 	[OP_UNMAP] = { .start = cmd_unmap, .exec = exec_unmap,
 		.flags = WRITES | CMD_UNMAPS, CDB10(0, Z4, GROUP, B2, 0) },
+	[OP_SANITIZE] = GROUP_OF(sanitize),
 	[OP_MODE_SELECT_10] = { .start = cmd_mode_select,
 		.exec = exec_mode_select, .flags = CMD_RES_READ | CMD_RES_WRITE,
 		CDB10(0x11, Z4, 0, B2, 0) },
@@ -196,6 +218,9 @@ static const struct scsi_cmd commands[256] = {
 	[OP_WRITE_SAME_16] = { .start = cmd_write_same,
 		.exec = exec_write_same, .flags = WRITES, .shape = CDB_RW16,
 		CDB16(0x09, B8, B4, GROUP, 0) },
+	[OP_WRITE_ATOMIC_16] = { .start = cmd_write_atomic,
+		.exec = exec_write_atomic, .flags = WRITES | CMD_ATOMIC,
+		.shape = CDB_ATOMIC, CDB16(0x18, B8, B2, B2, GROUP, 0) },
 	[OP_SERVICE_ACTION_IN_16] = GROUP_OF(service_action_in_16),
 	[OP_REPORT_LUNS] = { .start = cmd_report_luns,
 		.flags = CMD_ANY_LUN | CMD_KEEPS_UA | CMD_RES_ANY,
@@ -212,6 +237,8 @@ static const struct scsi_cmd commands[256] = {
 	[OP_VERIFY_12] = { .start = cmd_verify, .exec = exec_verify,
 		.flags = READS, .shape = CDB_RW12,
 		CDB12(0x16, B4, B4, GROUP, 0) },
+	[OP_READ_DEFECT_12] = { .start = cmd_read_defect, .flags = READS,
+		CDB12(0x1f, B4, B4, 0, 0) },
 };
 /* clang-format on */
 
@@ -219,6 +246,10 @@ bool command_supported(const struct scsi_cmd *cmd, const struct lun_view *view)
 {
 	if ((cmd->flags & CMD_UNMAPS) &&
 	    !(view->lun->bdev->caps & BDEV_CAP_UNMAP))
+		return false;
+	if ((cmd->flags & CMD_REMOVABLE) && !view->lun->removable)
+		return false;
+	if ((cmd->flags & CMD_ATOMIC) && rw_atomic_max(view) == 0)
 		return false;
 	return !(cmd->flags & CMD_LONG) || view->lun->long_cdbs;
 }

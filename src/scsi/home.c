@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "scsi/reserve.h"
 #include "scsi/task_priv.h"
+#include "scsi/wipe.h"
 
 static void start_next(struct lun *lun);
 
@@ -56,6 +57,7 @@ static void state_core(struct sweep_core *c)
 	if (lun->pr_next != NULL)
 		view->pr = lun->pr_next;
 	reserve_refresh(view);
+	wipe_wake(view);
 	if (lun->resetting)
 		forget_prevents(view);
 	if (lun->change_ua != UA_COUNT)
@@ -117,6 +119,10 @@ static void state_done(struct sweep *s)
 		lun->resetting = false;
 		core_wake(&lun->server->cores[reactor_index(s->origin)]);
 	}
+	if (lun->wipe_ending) {
+		lun->wipe_ending = false;
+		wipe_end_done(lun);
+	}
 	start_next(lun);
 }
 
@@ -130,11 +136,13 @@ void default_state(const struct lun *lun, struct lun_state *ret)
 /* Mode parameters as they were; no reservation of SPC-2; removal allowed. */
 static void start_reset(struct lun *lun)
 {
-	bool stopped = lun->state.stopped, ejected = lun->state.ejected;
+	struct lun_state old = lun->state;
 
 	default_state(lun, &lun->state);
-	lun->state.stopped = stopped;
-	lun->state.ejected = ejected;
+	lun->state.stopped = old.stopped;
+	lun->state.ejected = old.ejected;
+	lun->state.wipe = old.wipe; /* SBC-3, 4.11.2: it goes on */
+	lun->state.wipe_exit = old.wipe_exit;
 	lun->reset_wanted = false;
 	lun->resetting = true;
 	lun->change_ua = UA_COUNT;
@@ -163,6 +171,12 @@ static void start_next(struct lun *lun)
 
 	if (lun->reset_wanted) {
 		start_reset(lun);
+		return;
+	}
+	if (wipe_end_begin(lun)) {
+		lun->wipe_ending = true;
+		lun->change_ua = UA_COUNT;
+		sweep_start(&lun->state_sweep);
 		return;
 	}
 	if (!list_empty(&lun->losses)) {
@@ -206,6 +220,12 @@ enum scsi_step home_change(struct scsi_task *t, home_fn *fn,
 }
 
 /* ---- Resets and losses. */
+
+void home_wake(struct lun *lun)
+{
+	if (idle(lun))
+		start_next(lun);
+}
 
 void home_reset(struct lun *lun)
 {

@@ -29,6 +29,9 @@ bool home_resetting(const struct lun *lun);
 /* On the view's core: a nexus that held @id, or forbade removal, has ended. */
 void home_lose(struct lun_view *view, uint64_t id, uint32_t prevents);
 
+/* On the home reactor: there is something for start_next() to find. */
+void home_wake(struct lun *lun);
+
 void default_state(const struct lun *lun, struct lun_state *ret);
 
 int home_init(struct lun *lun, struct reactors *set);

@@ -171,6 +171,7 @@ static uint32_t fill_block_limits(const struct scsi_task *t, uint8_t *p)
 	store_be32(p + 4, view->max_blocks);
 	store_be32(p + 8, bdev->optimal_io);
 	store_be64(p + 32, WRITE_SAME_MAX);
+	store_be32(p + 40, rw_atomic_max(view));
 	if (bdev->caps & BDEV_CAP_UNMAP) {
 		store_be32(p + 16, UINT32_MAX); /* no limit */
 		store_be32(p + 20, UNMAP_DESCS_MAX);
@@ -184,6 +185,9 @@ static uint32_t fill_characteristics(const struct scsi_task *t, uint8_t *p)
 {
 	/* SBC-3, 6.6.2: 1 = not a rotating medium, 0 = not reported. */
 	store_be16(p, t->view->lun->bdev->rotational ? 0 : 1);
+	/* WABEREQ: what SANITIZE has erased can be read. */
+	if (t->view->lun->bdev->caps & BDEV_CAP_UNMAP)
+		p[3] = 0x40;
 	return 60;
 }
 

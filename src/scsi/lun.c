@@ -12,6 +12,7 @@
 #include "scsi/lock.h"
 #include "scsi/lun.h"
 #include "scsi/ua.h"
+#include "scsi/wipe.h"
 
 /* ---- Identity. */
 
@@ -84,6 +85,7 @@ static void view_init(struct lun_view *view, struct lun *lun,
 	view->max_blocks = max_blocks(core->reactor, bdev->block_size);
 	view->state = lun->state;
 	list_init(&view->loss.link);
+	wipe_init_view(view);
 	list_init(&view->tasks);
 	list_init(&view->locks);
 	list_init(&view->paths);
@@ -135,6 +137,7 @@ static void close_done(struct sweep *s)
 void lun_try_close(struct lun *lun)
 {
 	if (!list_empty(&lun->slots) || !list_empty(&lun->locks_held) ||
+	    lun->wipe != NULL ||
 	    sweep_active(&lun->mark_sweep) ||
 	    sweep_active(&lun->resize_sweep) || sweep_active(&lun->close_sweep))
 		return;

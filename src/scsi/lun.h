@@ -53,6 +53,8 @@ struct lun_state {
 	bool stopped;                   /* START STOP UNIT */
 	bool ejected;                   /* removable: no medium */
 	uint32_t prevented;             /* nexuses that forbid removal */
+	uint8_t wipe;                   /* enum wipe_state */
+	bool wipe_exit;                 /* EXIT FAILURE MODE may */
 	uint64_t reserved;              /* RESERVE: whose; 0 = nobody's */
 };
 
@@ -85,6 +87,7 @@ struct lun_view {
 	const struct pr_table *pr;      /* the lun's; NULL = never any */
 	struct nexus_loss loss;
 	struct list tasks;              /* scsi_task.link, by age */
+	struct list wipers;             /* tasks that wait for a wipe */
 	struct list locks;              /* struct lock_core */
 	struct list paths;              /* struct lun_path */
 };
@@ -123,6 +126,8 @@ struct lun {
 	struct pr_table *pr, *pr_next;  /* persistent reservations */
 	struct list losses;             /* struct nexus_loss, by their views */
 	struct lun_view *loser;         /* whose loss is under way */
+	struct wipe *wipe;              /* under way */
+	bool wipe_ending;               /* the cores are being told */
 	bool reset_wanted, resetting;   /* LOGICAL UNIT RESET */
 	struct extent_lock *lock_mem;   /* [LOCKS_MAX] */
 	struct list locks_free, locks_held;

@@ -96,8 +96,9 @@ static enum scsi_step report_all(struct scsi_task *t)
 		if (cmd->subs == NULL)
 			len += put_command(cmd, (uint8_t)op, rctd, data + len);
 		for (unsigned int i = 0; i < cmd->nsubs; i++)
-			len += put_command(&cmd->subs[i], (uint8_t)op, rctd,
-					   data + len);
+			if (command_supported(&cmd->subs[i], t->view))
+				len += put_command(&cmd->subs[i], (uint8_t)op,
+						   rctd, data + len);
 		ASSERT(len + 256 <= BUF_SMALL);
 	}
 	store_be32(data, len - 4);

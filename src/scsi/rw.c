@@ -35,6 +35,10 @@ void cdb_decode(struct scsi_task *t)
 		t->lba = load_be64(cdb + 2);
 		t->nblocks = cdb[13];
 		return;
+	case CDB_ATOMIC:
+		t->lba = load_be64(cdb + 2);
+		t->nblocks = load_be16(cdb + 12);
+		return;
 	case CDB_PLAIN:
 		break;
 	}
@@ -44,8 +48,9 @@ void cdb_decode(struct scsi_task *t)
 uint16_t cdb_len_byte(const struct scsi_task *t)
 {
 	static const uint8_t at[] = {
-		[CDB_RW6] = 4,	 [CDB_RW10] = 7,  [CDB_RW12] = 6,
-		[CDB_RW16] = 10, [CDB_RW32] = 28, [CDB_CAW] = 13,
+		[CDB_RW6] = 4,	   [CDB_RW10] = 7,  [CDB_RW12] = 6,
+		[CDB_RW16] = 10,   [CDB_RW32] = 28, [CDB_CAW] = 13,
+		[CDB_ATOMIC] = 12,
 	};
 
 	ASSERT(t->cmd->shape < ARRAY_LEN(at));
@@ -60,6 +65,7 @@ uint8_t cdb_flags(const struct scsi_task *t)
 	case CDB_RW12:
 	case CDB_RW16:
 	case CDB_CAW:
+	case CDB_ATOMIC:
 		return t->cdb[1];
 	case CDB_RW32:
 		return t->cdb[10];

@@ -54,6 +54,9 @@ uint32_t rw_caw_max(const struct lun_view *view);
 /* MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT; its list fits a small buffer. */
 #define UNMAP_DESCS_MAX 255
 
+/* MAXIMUM ATOMIC TRANSFER LENGTH: blocks; 0 where nothing is atomic. */
+uint32_t rw_atomic_max(const struct lun_view *view);
+
 /* MAXIMUM WRITE SAME LENGTH: blocks. A pattern is written while the initiator
  * waits; what is longer comes in several commands. */
 #define WRITE_SAME_MAX 65535u

@@ -9,6 +9,7 @@
 #include "scsi/lock.h"
 #include "scsi/reserve.h"
 #include "scsi/task_priv.h"
+#include "scsi/wipe.h"
 
 struct lun_view *device_view_lun(struct device_view *dv, uint64_t lun,
 				 uint32_t *ret_id)
@@ -255,6 +256,9 @@ static enum scsi_step check_unit(struct scsi_task *t,
 		return sense_fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
 	if (view != NULL && view->removed && !(cmd->flags & CMD_ANY_LUN))
 		return sense_fail(t, KEY_NOT_READY, ASC_MEDIUM_NOT_PRESENT);
+	if (view != NULL && view->state.wipe != WIPE_NOT &&
+	    !(cmd->flags & (CMD_ANY_LUN | CMD_WIPE_OK | CMD_WIPES)))
+		return wipe_refuse(t);
 	return SCSI_PENDING;
 }
 
@@ -310,7 +314,9 @@ static inline enum scsi_step start(struct scsi_task *t, bool own)
 	if (likely(t->view != NULL))
 		list_push_back(&t->view->tasks, &t->link);
 	if (unlikely(t->view == NULL || cmd == NULL || t->view->removed ||
-		     t->nexus->ua[lun_id] != 0 || (cmd->flags & CMD_NOT_ALL))) {
+		     t->nexus->ua[lun_id] != 0 ||
+		     t->view->state.wipe != WIPE_NOT ||
+		     (cmd->flags & CMD_NOT_ALL))) {
 		step = check_unit(t, cmd, bad_sa, lun_id, own);
 		if (step != SCSI_PENDING)
 			return settle(t, step);

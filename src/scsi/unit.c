@@ -7,6 +7,7 @@
 #include "scsi/home.h"
 #include "scsi/rw.h"
 #include "scsi/task_priv.h"
+#include "scsi/wipe.h"
 
 /* SPC-4, 6.47. */
 enum scsi_step cmd_test_unit_ready(struct scsi_task *t)
@@ -35,6 +36,8 @@ enum scsi_step cmd_request_sense(struct scsi_task *t)
 		} else if (t->view->state.stopped) {
 			s.key = KEY_NOT_READY;
 			s.asc = ASC_STOPPED;
+		} else if (t->view->state.wipe != WIPE_NOT) {
+			return wipe_report(t);
 		}
 	}
 	return task_data_in(t, data, sense_build(&s, descriptor, data),
@@ -171,4 +174,44 @@ enum scsi_step cmd_start_stop(struct scsi_task *t)
 	t->io.iov = NULL;
 	t->io.iovcnt = 0;
 	return task_io(t, start_stop_change);
+}
+
+/* ---- PREVENT ALLOW MEDIUM REMOVAL (SBC-3, 5.12; SPC-4, 6.13). */
+
+static bool count_prevent(struct scsi_task *t, struct lun_state *state,
+			  enum ua_bit *ret_ua)
+{
+	if (t->cdb[4] & 0x01)
+		state->prevented++;
+	else
+		state->prevented -= MIN(state->prevented, 1u);
+	return true;
+}
+
+enum scsi_step cmd_prevent_allow(struct scsi_task *t)
+{
+	bool prevent = t->cdb[4] & 0x01, *prevents;
+	uint32_t lun_id;
+
+	if (t->cdb[4] & 0x02) /* 2 and 3 are obsolete */
+		return sense_cdb(t, 4, 1);
+	(void)device_view_lun(t->nexus->dv, t->lun, &lun_id);
+	prevents = &t->nexus->prevents[lun_id];
+	if (*prevents == prevent)
+		return task_good(t);
+	*prevents = prevent;
+	return home_change(t, count_prevent, task_good);
+}
+
+/* ---- READ DEFECT DATA (SBC-3, 5.17, 5.18): there are none. */
+
+enum scsi_step cmd_read_defect(struct scsi_task *t)
+{
+	bool ten = t->cmd->len == 10;
+	uint8_t *data = task_small(t, 8);
+
+	data[1] = t->cdb[ten ? 2 : 1] & 0x1f; /* lists and format, as asked */
+	return task_data_in(t, data, ten ? 4 : 8,
+			    ten ? load_be16(t->cdb + 7)
+				: load_be32(t->cdb + 6));
 }
