@@ -6,16 +6,17 @@ set -euo pipefail
 
 # Which suites run on which build. multicore: what crosses cores.
 declare -A suites=(
-    [release]="style unit sim wire system guest"
+    [release]="style unit sim guard wire system guest"
     [asan]="unit sim wire"
     [tsan]="multicore"
+    [fuzz]="fuzz"
 )
 # With --long, in place of these: what is marked so.
 declare -A long_suites=(
     [release]="long"
     [asan]="long"
 )
-builds="release asan tsan"
+builds="release asan tsan fuzz"
 only=""
 install=yes
 long=no
@@ -24,10 +25,14 @@ long=no
 suite_max_s=900
 long_max_s=7200
 
+# A glance for each parser; scripts/fuzz.sh alone takes as long as it is told.
+fuzz_s=8
+
 usage() {
     cat <<EOF
-usage: scripts/test.sh [--quick] [--long] [--builds "release asan tsan"]
-                       [--suites "style unit sim wire system guest multicore"]
+usage: scripts/test.sh [--quick] [--long] [--builds "release asan tsan fuzz"]
+                       [--suites "style unit sim guard wire system guest
+                                  multicore fuzz"]
                        [--no-install]
   --quick       the release build only
   --long        what takes long, and nothing else
@@ -82,6 +87,7 @@ setup_flags() {
 build_it() {
     local dir=build/$1
 
+    [[ $1 != fuzz ]] || return 0    # scripts/fuzz.sh does
     if [[ ! -e $dir/build.ninja ]]; then
         # shellcheck disable=SC2046
         meson setup "$dir" $(setup_flags "$1") || return 1
@@ -116,6 +122,24 @@ run_pytest() {
     ((rc == 0 || rc == 5))
 }
 
+# Every libFuzzer target over its corpus and a little further.
+run_fuzz() {
+    local name rc=0 xml=$results/fuzz-fuzz.pytest.xml
+
+    echo '<testsuite name="fuzz">' >"$xml"
+    for name in $(sed -n "s/^  '\([a-z_]*\)': dep_.*/\1/p" fuzz/meson.build)
+    do
+        echo "<testcase classname=\"fuzz\" name=\"$name\">" >>"$xml"
+        if ! FUZZ_BUILD=build/fuzz scripts/fuzz.sh "$fuzz_s" "$name"; then
+            rc=1
+            echo '<failure message="crash or error"/>' >>"$xml"
+        fi
+        echo '</testcase>' >>"$xml"
+    done
+    echo '</testsuite>' >>"$xml"
+    return $rc
+}
+
 run_suite() {
     local build=$1 suite=$2 rc=0
 
@@ -129,6 +153,7 @@ run_suite() {
         run_pytest "$build" "$suite" -m multicore tests/wire tests/system ||
             rc=1
         ;;
+    fuzz) run_fuzz || rc=1 ;;
     *) run_meson "$build" "$suite" || rc=1 ;;
     esac
     return $rc
