@@ -307,8 +307,12 @@ static const struct option_row *row_of(int c)
 
 static enum options_verdict complain(int c, char **argv)
 {
+	const char letter[] = {'-', (char)optopt, '\0'};
 	const char *word = argv[optind - 1];
 
+	/* Of several letters in one word the last one may not be the one. */
+	if (optopt > 0 && optopt < 128 && strncmp(word, "--", 2) != 0)
+		word = letter;
 	fprintf(stderr, "iscsi_tgt: option '%s' %s; --help lists them\n", word,
 		c == ':' ? "needs an argument" : "is unknown");
 	return OPTIONS_BAD;
