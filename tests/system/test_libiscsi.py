@@ -23,6 +23,9 @@ TARGET = {'calls': basic(size_mib=64)}
 TEST = re.compile(r'^\s*Test: (\S+) \.\.\.(.*?)(?=^\s*Test: |^Suite: |'
                   r'^Run Summary|\Z)', re.MULTILINE | re.DOTALL)
 VERDICT = re.compile(r'^(passed|FAILED)', re.MULTILINE)
+# Suites that want the logical unit by more than one path.
+PATHS = {'MultipathIO': 2}
+
 totals = {'passed': 0, 'failed': 0, 'skipped': 0}
 
 
@@ -79,7 +82,7 @@ def test_suite(tgt, suite):
     try:
         done = subprocess.run(
             ['iscsi-test-cu', '--dataloss', '--allow-sanitize', '-t',
-             'ALL.' + suite, url],
+             'ALL.' + suite] + [url] * PATHS.get(suite, 1),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=SUITE_TIMEOUT)
     except subprocess.TimeoutExpired as e:

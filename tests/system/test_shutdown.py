@@ -17,7 +17,9 @@ from iscsi_wire import (ASYNC_MESSAGE, FINAL, IMMEDIATE, NOP_OUT, R2T, READ,
 SOLICITED = {'ImmediateData': 'No', 'InitialR2T': 'Yes'}
 
 
-@pytest.fixture(params=[None, '0x3'], ids=['one-core', 'two-cores'])
+@pytest.fixture(params=[
+    pytest.param(None, id='one-core'),
+    pytest.param('0x3', id='two-cores', marks=pytest.mark.multicore)])
 def t(make_tgt, request):
     # stop() checks status, time, log and socket.
     return make_tgt(calls=basic(), core_mask=request.param)

@@ -29,7 +29,9 @@ TARGET = {'calls': basic(options={
         ('bdev_malloc_create', {'name': 'Malloc1', 'num_blocks': 8192,
                                 'block_size': 512}),
         ('iscsi_target_node_add_lun', {'name': iqn(), 'bdev_name': 'Malloc1',
-                                       'lun_id': 1})]}
+                                       'lun_id': 1})],
+    # The healthy session and the others are on different cores, mostly.
+    'core_mask': '0x3'}
 GROWTH_MAX = 8 << 20    # bytes: allocators keep some
 SOLICITED = {'ImmediateData': 'No', 'InitialR2T': 'Yes'}
 
@@ -197,6 +199,7 @@ def test_t13_text_and_digests(connect, keys):
 
 # ---- T15
 
+@pytest.mark.multicore
 def test_t15_teardown_races(tgt):
     """Logout, reset, close and reinstatement against one another."""
     r = random.Random(15)
@@ -243,6 +246,7 @@ def test_t15_teardown_races(tgt):
         assert 'login status' in str(e), e
 
 
+@pytest.mark.multicore
 @pytest.mark.parametrize('points', ['command', 'data', 'answers'])
 def test_t15_reset_in_every_phase(connect, tgt, points):
     for i in range(40):
@@ -353,6 +357,7 @@ def test_t27_wrong_lun_in_data_out(connect):
     assert settle(s)
 
 
+@pytest.mark.multicore
 def test_t27_random_data_out(connect):
     """Any mixture of right and wrong data, from a seed."""
     r = random.Random(27)
@@ -475,6 +480,7 @@ def test_login_and_logout_many_times(connect, tgt):
         s.close()
 
 
+@pytest.mark.multicore
 def test_random_pdus(connect, tgt):
     """Noise in full feature phase, from a seed."""
     r = random.Random(99)
