@@ -104,6 +104,12 @@ cmd_exec_fn exec_mode_select;
 cmd_start_fn cmd_extended_copy, cmd_copy_status, cmd_copy_status_4,
 	cmd_copy_parameters, cmd_copy_failed;
 cmd_exec_fn exec_extended_copy;
+/* diag.c */
+cmd_start_fn cmd_read_buffer, cmd_write_buffer, cmd_send_diagnostic,
+	cmd_receive_diagnostic, cmd_report_timestamp, cmd_set_timestamp;
+cmd_exec_fn exec_write_buffer, exec_set_timestamp;
+/* log_sense.c */
+cmd_start_fn cmd_log_sense;
 /* sanitize.c */
 cmd_start_fn cmd_sanitize_overwrite, cmd_sanitize_erase, cmd_sanitize_exit,
 	cmd_format_unit;

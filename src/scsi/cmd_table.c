@@ -39,6 +39,9 @@ static const struct scsi_cmd maintenance_in[] = {
 	{ .sa = SA_REPORT_TMF,
 	  .start = cmd_report_tmf, .flags = CMD_SA | CMD_WIPE_OK,
 	  CDB12(0x1f, 0x80, 0, Z2, B4, 0, 0) },
+	{ .sa = SA_REPORT_TIMESTAMP,
+	  .start = cmd_report_timestamp, .flags = CMD_SA,
+	  CDB12(0x1f, Z4, B4, 0, 0) },
 };
 
 #define PR_IN_CDB CDB10(0x1f, Z4, 0, B2, 0)
@@ -56,6 +59,13 @@ static const struct scsi_cmd pr_out[] = {
 	PR_OUT(PR_REGISTER), PR_OUT(PR_RESERVE), PR_OUT(PR_RELEASE),
 	PR_OUT(PR_CLEAR), PR_OUT(PR_PREEMPT), PR_OUT(PR_PREEMPT_ABORT),
 	PR_OUT(PR_REGISTER_IGNORE), PR_OUT(PR_MOVE),
+};
+
+static const struct scsi_cmd maintenance_out[] = {
+	{ .sa = SA_SET_TIMESTAMP, .start = cmd_set_timestamp,
+	  .exec = exec_set_timestamp,
+	  .flags = CMD_SA | CMD_RES_READ | CMD_RES_WRITE,
+	  CDB12(0x1f, Z4, B4, 0, 0) },
 };
 
 static const struct scsi_cmd service_action_in_16[] = {
@@ -147,6 +157,11 @@ static const struct scsi_cmd commands[256] = {
 	[OP_MODE_SELECT_6] = { .start = cmd_mode_select,
 		.exec = exec_mode_select, .flags = CMD_RES_READ | CMD_RES_WRITE,
 		CDB6(0x11, Z2, 0xff, 0) },
+	[OP_RECEIVE_DIAGNOSTIC] = { .start = cmd_receive_diagnostic,
+		.flags = CMD_RES_READ, CDB6(0x01, 0xff, B2, 0) },
+	[OP_SEND_DIAGNOSTIC] = { .start = cmd_send_diagnostic,
+		.flags = CMD_MEDIUM | CMD_RES_READ | CMD_RES_WRITE,
+		CDB6(0xf7, 0, B2, 0) },
 	[OP_START_STOP_UNIT] = { .start = cmd_start_stop,
 		.flags = CMD_RES_READ | CMD_RES_WRITE,
 		CDB6(0x01, 0, 0x0f, 0xf7, 0) },
@@ -172,11 +187,18 @@ static const struct scsi_cmd commands[256] = {
 		.shape = CDB_RW10, CDB10(0x06, B4, GROUP, B2, 0) },
 	[OP_READ_DEFECT_10] = { .start = cmd_read_defect, .flags = READS,
 		CDB10(0, 0x1f, Z4, B2, 0) },
+	[OP_WRITE_BUFFER] = { .start = cmd_write_buffer,
+		.exec = exec_write_buffer, .flags = CMD_RES_READ | CMD_RES_WRITE,
+		CDB10(0x1f, Z4, 0xff, B2, 0) },
+	[OP_READ_BUFFER] = { .start = cmd_read_buffer, .flags = CMD_RES_READ,
+		CDB10(0x1f, Z4, 0xff, B2, 0) },
 	[OP_WRITE_SAME_10] = { .start = cmd_write_same,
 		.exec = exec_write_same, .flags = WRITES, .shape = CDB_RW10,
 		CDB10(0x08, B4, GROUP, B2, 0) },
 	[OP_UNMAP] = { .start = cmd_unmap, .exec = exec_unmap,
 		.flags = WRITES | CMD_UNMAPS, CDB10(0, Z4, GROUP, B2, 0) },
+	[OP_LOG_SENSE] = { .start = cmd_log_sense,
+		.flags = CMD_WIPE_OK, CDB10(0x01, 0xff, 0xff, 0, B2, B2, 0) },
 	[OP_SANITIZE] = GROUP_OF(sanitize),
 	[OP_MODE_SELECT_10] = { .start = cmd_mode_select,
 		.exec = exec_mode_select, .flags = CMD_RES_READ | CMD_RES_WRITE,
@@ -225,6 +247,7 @@ static const struct scsi_cmd commands[256] = {
 	[OP_REPORT_LUNS] = { .start = cmd_report_luns,
 		.flags = CMD_ANY_LUN | CMD_KEEPS_UA | CMD_RES_ANY,
 		CDB12(0, 0xff, 0, Z2, B4, 0, 0) },
+	[OP_MAINTENANCE_OUT] = GROUP_OF(maintenance_out),
 	[OP_MAINTENANCE_IN] = GROUP_OF(maintenance_in),
 	[OP_READ_12] = { .start = cmd_read, .flags = READS, .shape = CDB_RW12,
 		CDB12(0x18, B4, B4, GROUP, 0) },

@@ -462,6 +462,9 @@ void scsi_nexus_open(struct scsi_nexus *n)
 	memset(n->ua, 0, sizeof(n->ua));
 	memset(n->pr, 0, sizeof(n->pr));
 	memset(n->prevents, 0, sizeof(n->prevents));
+	memset(n->copies, 0, sizeof(n->copies));
+	n->copy_age = 0;
+	n->echo_len = 0;
 	for (uint32_t id = 0; id < SCSI_LUNS_MAX; id++) {
 		if (dv->luns[id] == NULL)
 			continue;

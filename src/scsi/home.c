@@ -143,6 +143,8 @@ static void start_reset(struct lun *lun)
 	lun->state.ejected = old.ejected;
 	lun->state.wipe = old.wipe; /* SBC-3, 4.11.2: it goes on */
 	lun->state.wipe_exit = old.wipe_exit;
+	lun->state.clock_set = old.clock_set;
+	lun->state.clock_offset = old.clock_offset;
 	lun->reset_wanted = false;
 	lun->resetting = true;
 	lun->change_ua = UA_COUNT;

@@ -53,6 +53,8 @@ struct lun_state {
 	bool stopped;                   /* START STOP UNIT */
 	bool ejected;                   /* removable: no medium */
 	uint32_t prevented;             /* nexuses that forbid removal */
+	bool clock_set;                 /* SET TIMESTAMP */
+	uint64_t clock_offset;          /* ms, on top of the system's */
 	uint8_t wipe;                   /* enum wipe_state */
 	bool wipe_exit;                 /* EXIT FAILURE MODE may */
 	uint64_t reserved;              /* RESERVE: whose; 0 = nobody's */

@@ -21,6 +21,7 @@ struct device_view;
 /* RFC 7143, 3: "name,i,0x" and 12 hex digits; "name,t,0x" and 4. */
 #define SCSI_PORT_NAME_MAX (ISCSI_NAME_MAX + 18)
 
+#define SCSI_ECHO_MAX 256       /* bytes of the echo buffer */
 #define COPY_RECORDS_MAX 8      /* copies that a nexus can ask about */
 
 /* What is known of a copy (copy.h). */
@@ -52,6 +53,8 @@ struct scsi_nexus {
 	uint8_t pr[SCSI_LUNS_MAX];              /* as bits (reserve.h) */
 	bool prevents[SCSI_LUNS_MAX];           /* forbids removal */
 	bool cleared;                           /* CLEAR TASK SET, in passing */
+	uint16_t echo_len, echo_lun;            /* WRITE BUFFER */
+	uint8_t echo[SCSI_ECHO_MAX];
 	uint32_t copy_age;
 	struct copy_record copies[COPY_RECORDS_MAX];
 };
