@@ -29,10 +29,10 @@ enum { /* settings */
 
 enum { /* of a command; the lowest two bits are the session */
        DO_STABLE = 0x04,
-       DO_TURN = 0x08,	   /* let it run before the next */
-       DO_HOLD = 0x10,	   /* release it only at the end */
-       DO_CANCEL = 0x20,   /* once it has begun */
-       DO_RESET = 0x40,	   /* a LOGICAL UNIT RESET after it */
+       DO_TURN = 0x08,	 /* let it run before the next */
+       DO_HOLD = 0x10,	 /* release it only at the end */
+       DO_CANCEL = 0x20, /* once it has begun */
+       DO_RESET = 0x40,	 /* a LOGICAL UNIT RESET after it */
        DO_OTHER_LUN = 0x80,
 };
 
@@ -211,7 +211,7 @@ static void reset_unit(struct run *r, struct scsi_nexus *n)
 
 static size_t cdb_bytes(uint8_t opcode)
 {
-	static const uint8_t lens[] = { 6, 10, 10, 10, 16, 12, 10, 10 };
+	static const uint8_t lens[] = {6, 10, 10, 10, 16, 12, 10, 10};
 
 	return opcode == 0x7f ? 32 : lens[opcode >> 5];
 }
@@ -254,7 +254,7 @@ static void one_command(struct run *r, struct input *in)
 static void build(struct mail *mail)
 {
 	struct run *r = container_of(mail, struct run, mail);
-	struct bdev_common common = { .name = "Disk" };
+	struct bdev_common common = {.name = "Disk"};
 	struct lun_options opt = {
 		.removable = r->settings & SET_REMOVABLE,
 		.read_only = r->settings & SET_READ_ONLY,
@@ -321,26 +321,35 @@ static void on_core(struct run *r, unsigned int core,
 
 static void end_commands(struct run *r)
 {
-	settle(r);
-	for (unsigned int i = 0; i < r->ncommands; i++) {
-		struct command *c = &r->commands[i];
+	bool again;
 
-		CHECK(c->started && c->done);
-		if (!c->released) {
+	/* What is held may be in the way of others: an extent lock waits for
+	 * data that is still being sent out of the medium. */
+	do {
+		settle(r);
+		again = false;
+		for (unsigned int i = 0; i < r->ncommands; i++) {
+			struct command *c = &r->commands[i];
+
+			if (c->released || !c->done)
+				continue;
 			c->mail.run = release_mail;
 			mail_post(c->task.nexus->reactor, &c->mail);
 			settle(r);
+			again = true;
 		}
-		CHECK(c->released);
-		free(c->out);
+	} while (again);
+	for (unsigned int i = 0; i < r->ncommands; i++) {
+		CHECK(r->commands[i].done && r->commands[i].released);
+		free(r->commands[i].out);
 	}
 	CHECK(!r->tmf_busy);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
-	struct sim_options sim = { .seed = size, .nreactors = CORES };
+	struct input in = {data, size};
+	struct sim_options sim = {.seed = size, .nreactors = CORES};
 	struct run *r = calloc(1, sizeof(*r));
 
 	CHECK(r != NULL);
