@@ -56,6 +56,7 @@ static void accepted(struct listener *l, int fd)
 		return;
 	}
 	r->server = s;
+	list_init(&r->session_link);
 	r->pg = pl->pg;
 	r->local = true;
 	r->id = s->conn_id_next++;
@@ -82,6 +83,7 @@ static void conn_gone(struct mail *mail)
 	struct iscsi_server *s = r->server;
 
 	list_remove(&r->link);
+	list_remove(&r->session_link);
 	s->nconns--;
 	if (r->local)
 		s->nlogins--;
@@ -94,6 +96,9 @@ static void conn_gone(struct mail *mail)
 
 void server_conn_leaves(struct conn_record *r)
 {
+	/* Until the mail comes others may still find the record. */
+	if (r->local)
+		r->conn = NULL;
 	r->mail.run = conn_gone;
 	mail_post(r->server->reactor, &r->mail);
 }

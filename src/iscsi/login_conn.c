@@ -235,7 +235,7 @@ static void enter(struct conn *c, struct session_record *r)
 	struct session *s = r->session;
 
 	timer_stop(c->core->reactor, &c->timer);
-	c->record->session = r;
+	server_conn_joins(c->record, r);
 	c->record->local = false;
 	c->server->nlogins--;
 	c->record->cid = l->cid;

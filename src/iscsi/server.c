@@ -37,8 +37,11 @@ int iscsi_server_create(struct reactors *set, struct targets *targets,
 	s->cores = calloc(n, sizeof(*s->cores));
 	s->load = calloc(n, sizeof(*s->load));
 	s->by_tsih = calloc(65536, sizeof(*s->by_tsih));
-	if (!s->cores || !s->load || !s->by_tsih)
+	s->by_name = calloc(SESSION_BUCKETS, sizeof(*s->by_name));
+	if (!s->cores || !s->load || !s->by_tsih || !s->by_name)
 		r = -ENOMEM;
+	for (uint32_t i = 0; s->by_name && i < SESSION_BUCKETS; i++)
+		list_init(&s->by_name[i]);
 	for (uint32_t i = 0; i < n && r == 0; i++) {
 		struct iscsi_core *core = &s->cores[i];
 
@@ -71,6 +74,7 @@ void iscsi_server_destroy(struct iscsi_server *s)
 	free(s->cores);
 	free(s->load);
 	free(s->by_tsih);
+	free(s->by_name);
 	free(s);
 }
 
@@ -100,7 +104,7 @@ static bool request_over(const struct iscsi_server *s,
 			return false;
 	/* A login that is being closed still knows the node. */
 	list_for_each(c, &s->conns, link)
-		if (c->local && conn_login(c->conn) &&
+		if (c->local && c->conn && conn_login(c->conn) &&
 		    conn_login(c->conn)->node == req->node)
 			return false;
 	return true;
@@ -149,14 +153,26 @@ static void add_request(struct iscsi_server *s, struct iscsi_request *req,
 
 /* ---- Sessions. */
 
+/* FNV-1a of what one initiator's sessions differ in, and initiators. */
+static struct list *bucket(struct iscsi_server *s, const struct login *login)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < sizeof(login->isid); i++)
+		h = (h ^ login->isid[i]) * 16777619u;
+	for (const char *p = login->initiator_name; *p; p++)
+		h = (h ^ (uint8_t)*p) * 16777619u;
+	return &s->by_name[(h ^ h >> 16) % SESSION_BUCKETS];
+}
+
 struct session_record *server_find_session(struct iscsi_server *s,
 					   const struct login *login,
 					   uint16_t tpgt)
 {
 	struct session_record *r;
 
-	list_for_each(r, &s->sessions, link)
-		if (!r->ended && r->node == login->node && r->tpgt == tpgt &&
+	list_for_each(r, bucket(s, login), hash_link)
+		if (r->node == login->node && r->tpgt == tpgt &&
 		    memcmp(r->isid, login->isid, sizeof(r->isid)) == 0 &&
 		    strcmp(r->initiator_name, login->initiator_name) == 0)
 			return r;
@@ -217,6 +233,7 @@ struct session_record *server_new_session(struct iscsi_server *s,
 	str_copy(r->initiator_name, sizeof(r->initiator_name),
 		 login->initiator_name);
 	list_init(&r->waiters);
+	list_init(&r->conns);
 	/* Discovery asks for what only control knows. */
 	r->reactor = login->discovery ? s->reactor : choose_reactor(s);
 	r->session = r->tsih ? session_create(s, r, r->reactor) : NULL;
@@ -230,7 +247,14 @@ struct session_record *server_new_session(struct iscsi_server *s,
 	if (r->node)
 		r->node->nsessions++;
 	list_push_back(&s->sessions, &r->link);
+	list_push_back(bucket(s, login), &r->hash_link);
 	return r;
+}
+
+void server_conn_joins(struct conn_record *c, struct session_record *r)
+{
+	c->session = r;
+	list_push_back(&r->conns, &c->session_link);
 }
 
 static void session_forget(struct session_record *r)
@@ -251,17 +275,17 @@ void server_session_ended(struct mail *mail)
 		container_of(mail, struct session_record, mail);
 	struct iscsi_server *s = r->server;
 	struct list waiters = LIST_INIT(waiters);
-	struct conn_record *c;
+	struct list *n;
 
 	r->ended = true;
+	list_remove(&r->hash_link);
 	s->by_tsih[r->tsih] = NULL;
 	s->nsessions--;
 	s->load[reactor_index(r->reactor)]--;
 	if (r->node)
 		r->node->nsessions--;
-	list_for_each(c, &s->conns, link)
-		if (c->session == r)
-			c->session = NULL;
+	while ((n = list_pop_front(&r->conns)))
+		list_entry(n, struct conn_record, session_link)->session = NULL;
 	list_splice_back(&waiters, &r->waiters);
 	while (!list_empty(&waiters)) {
 		struct conn *w = list_first(&waiters, struct conn, link);
@@ -391,9 +415,7 @@ struct conn_record *server_find_cid(struct iscsi_server *s,
 	struct conn_record *c, *found = NULL;
 
 	*ret_count = 0;
-	list_for_each(c, &s->conns, link) {
-		if (c->session != r)
-			continue;
+	list_for_each(c, &r->conns, session_link) {
 		++*ret_count;
 		if (c->cid == cid)
 			found = c;
@@ -411,7 +433,8 @@ static void drop_all(struct iscsi_server *s, const struct target_node *n,
 		if (!n || r->node == n)
 			order_drop(r, reason);
 	list_for_each_safe(c, tmp, &s->conns, link)
-		if (c->local && (!n || conn_login(c->conn)->node == n))
+		if (c->local && c->conn &&
+		    (!n || conn_login(c->conn)->node == n))
 			conn_close(c->conn, reason);
 }
 
@@ -479,7 +502,7 @@ void iscsi_server_shutdown(struct iscsi_server *s, uint32_t timeout_ms,
 	s->shutting_down = true;
 	server_unlisten_all(s);
 	list_for_each_safe(c, tmp, &s->conns, link)
-		if (c->local)
+		if (c->local && c->conn)
 			conn_close(c->conn, CLOSE_SHUTDOWN);
 	iscsi_server_request_logout(s, NULL, -1, (timeout_ms + 999) / 1000);
 	timer_start(s->reactor, &s->shutdown_timer, timeout_ms);

@@ -22,9 +22,10 @@ struct portal_listener {
 struct conn_record {
 	struct list link; /* server->conns */
 	struct iscsi_server *server;
-	struct conn *conn; /* to be touched only while `local` */
+	struct conn *conn; /* to be touched only while `local`; NULL: gone */
 	bool local;	   /* still in login, on the control reactor */
 	struct session_record *session;
+	struct list session_link; /* session->conns */
 	uint32_t id;
 	uint16_t cid;
 	bool exiting;
@@ -35,7 +36,9 @@ struct conn_record {
 };
 
 struct session_record {
-	struct list link; /* server->sessions */
+	struct list link;      /* server->sessions */
+	struct list hash_link; /* server->by_name, until it has ended */
+	struct list conns;     /* struct conn_record, until it has ended */
 	struct iscsi_server *server;
 	struct session *session; /* freed with the record */
 	struct reactor *reactor;
@@ -51,6 +54,9 @@ struct session_record {
 	struct list waiters; /* struct conn: logins that wait for its end */
 	struct mail mail;    /* the session has ended */
 };
+
+/* By initiator and ISID; a power of two. */
+#define SESSION_BUCKETS 4096u
 
 struct iscsi_server {
 	struct reactors *set;
@@ -74,6 +80,7 @@ struct iscsi_server {
 	uint64_t logins, login_failures;
 	struct log_limit login_log, accept_log;
 	struct session_record **by_tsih; /* [65536] */
+	struct list *by_name;		 /* [SESSION_BUCKETS] */
 };
 
 /* What a session is told by control; answered by coming back. */
@@ -108,6 +115,8 @@ void server_drop_session(struct iscsi_server *s, struct session_record *r,
 void server_unlisten_all(struct iscsi_server *s);
 /* Something has gone: who waited for it? */
 void server_check_requests(struct iscsi_server *s);
+/* The connection is one of the session's. */
+void server_conn_joins(struct conn_record *c, struct session_record *r);
 /* The connection of @r with that CID, or NULL; how many there are. */
 struct conn_record *server_find_cid(struct iscsi_server *s,
 				    const struct session_record *r,
