@@ -168,9 +168,10 @@ static bool login_round(struct client *c, uint32_t index, uint8_t *stage,
 
 	bhs[BHS_FLAGS] = (uint8_t)(LOGIN_FLAG_TRANSIT | *stage << 2 | next);
 	store_be24(bhs + BHS_DSL, (uint32_t)t->len);
-	/* ISID: random format, the client's number as the qualifier. */
+	/* ISID, random format: two programs are not each other's heirs. */
 	bhs[8] = 0x80;
-	store_be32(bhs + 10, index + 1);
+	store_be16(bhs + 9, (uint16_t)getpid());
+	store_be16(bhs + 12, (uint16_t)index);
 	store_be32(bhs + BHS_ITT, 1);
 	store_be32(bhs + BHS_CMDSN, 1);
 	store_be32(bhs + BHS_EXPSTATSN, c->expstatsn);

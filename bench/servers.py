@@ -156,21 +156,6 @@ class Floor(Server):
                 str(self.poll_us)]
 
 
-class FileFloor(Server):
-    """The floor, with reads of a file by io_uring in between."""
-
-    name = "floor"
-    digests = False
-
-    def __init__(self, build, poll_us, path):
-        super().__init__()
-        self.build, self.poll_us, self.path = build, poll_us, path
-
-    def command(self):
-        return [os.path.join(self.build, "bench", "filefloor"), "serve",
-                self.path, str(self.port), str(self.poll_us)]
-
-
 class Target(Server):
     name = "target"
 
