@@ -309,10 +309,11 @@ static uint32_t offered_value(const struct initiator *ini,
 static void set_param(struct initiator *ini, const struct key_def *k,
 		      uint32_t value)
 {
-	uint8_t *field = (uint8_t *)&ini->p + k->offset;
+	uint8_t *field;
 
 	if (k->offset == SIZE_MAX)
 		return;
+	field = (uint8_t *)&ini->p + k->offset;
 	if (k->is_bool)
 		*(bool *)field = value;
 	else
