@@ -174,6 +174,25 @@ static int create_reactors(struct app *app)
 	return error;
 }
 
+/*
+ * The machine, and the socket that no other daemon on it can have: so the
+ * identity of its disks is its own, and the same after a restart.
+ */
+static void name_node(struct app *app)
+{
+	char id[128] = "", node[512];
+	FILE *f = fopen("/etc/machine-id", "re");
+
+	if (!f || !fgets(id, sizeof(id), f) || id[0] == '\n')
+		(void)gethostname(id, sizeof(id) - 1);
+	if (f)
+		fclose(f);
+	id[strcspn(id, "\n")] = '\0';
+	snprintf(node, sizeof(node), "%s %s", id,
+		 app->opt.rpc_socket ? app->opt.rpc_socket : "");
+	bdev_registry_set_node(app->bdevs, node);
+}
+
 static int create_layers(struct app *app)
 {
 	struct control_options opt = {
@@ -186,6 +205,8 @@ static int create_layers(struct app *app)
 	int error;
 
 	error = bdev_registry_create(app->reactors, &app->bdevs);
+	if (error == 0)
+		name_node(app);
 	if (error == 0)
 		error = scsi_server_create(app->reactors, app->bdevs,
 					   &app->scsi);

@@ -19,6 +19,7 @@ struct bdev_registry {
 	struct list bdevs;		   /* by age */
 	struct list removing;		   /* their names are free again */
 	uint32_t next_number[DRIVERS_MAX]; /* Malloc<n>, per driver */
+	uint64_t node;			   /* hash of who has these disks */
 };
 
 int bdev_registry_create(struct reactors *set, struct bdev_registry **ret)
@@ -91,15 +92,20 @@ static uint64_t hash_name(const char *name, uint64_t seed)
 	return h ^ (h >> 33);
 }
 
-/*
- * A UUID of version 8 (RFC 9562, 5.8) out of the name: two hashes, one from
- * FNV's own start, one from another. The same name is the same disk to an
- * initiator after a restart.
- */
-static void uuid_from_name(const char *name, uint8_t uuid[16])
+void bdev_registry_set_node(struct bdev_registry *reg, const char *node)
 {
-	uint64_t h1 = hash_name(name, 0xcbf29ce484222325u);
-	uint64_t h2 = hash_name(name, 0x9e3779b97f4a7c15u);
+	reg->node = hash_name(node, 0xcbf29ce484222325u);
+}
+
+/*
+ * A UUID of version 8 (RFC 9562, 5.8) out of the name and the registry's node:
+ * two hashes, one from FNV's own start, one from another. The same name is the
+ * same disk to an initiator after a restart, and another disk elsewhere.
+ */
+static void uuid_from_name(uint64_t node, const char *name, uint8_t uuid[16])
+{
+	uint64_t h1 = hash_name(name, 0xcbf29ce484222325u ^ node);
+	uint64_t h2 = hash_name(name, 0x9e3779b97f4a7c15u ^ node);
 	unsigned int i;
 
 	for (i = 0; i < 8; i++) {
@@ -218,7 +224,7 @@ struct bdev *bdev_alloc(struct bdev_registry *reg, const struct bdev_driver *d,
 	if (c->uuid)
 		memcpy(b->uuid, c->uuid, sizeof(b->uuid));
 	else
-		uuid_from_name(name, b->uuid);
+		uuid_from_name(reg->node, name, b->uuid);
 	list_init(&b->link);
 	list_init(&b->descs);
 	list_init(&b->news.link);

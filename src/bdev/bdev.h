@@ -94,6 +94,9 @@ struct bdev_desc {
 /* ---- The registry. Control reactor only. */
 
 int bdev_registry_create(struct reactors *set, struct bdev_registry **ret);
+/* Who has these disks: goes into the UUIDs that are derived from names, so that
+ * two machines' Malloc0 are two disks to an initiator. Before the first bdev. */
+void bdev_registry_set_node(struct bdev_registry *reg, const char *node);
 void bdev_registry_destroy(struct bdev_registry *reg); /* it is empty */
 
 struct bdev *bdev_find(struct bdev_registry *reg, const char *name);

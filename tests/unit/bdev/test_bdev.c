@@ -251,6 +251,20 @@ static void test_uuid(void **state)
 	assert_int_equal(bdev_malloc_create(w.reg, &c, 1, 512, &b, NULL), 0);
 	assert_memory_equal(b->uuid, given, 16);
 	world_destroy(&w);
+	/* Another disk on another machine, and again the same there. */
+	for (i = 0; i < 2; i++) {
+		w = world_create(&options);
+		bdev_registry_set_node(w.reg, "another machine");
+		c = (struct bdev_common){.name = "Malloc7"};
+		assert_int_equal(
+			bdev_malloc_create(w.reg, &c, 1, 512, &b, NULL), 0);
+		assert_memory_not_equal(b->uuid, seen[7], 8);
+		assert_memory_not_equal(b->uuid + 8, seen[7] + 8, 8);
+		if (i == 1)
+			assert_memory_equal(b->uuid, seen[0], 16);
+		memcpy(seen[0], b->uuid, 16);
+		world_destroy(&w);
+	}
 	free(seen);
 }
 
