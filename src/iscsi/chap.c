@@ -159,7 +159,7 @@ size_t chap_digest(enum chap_algorithm algorithm, uint8_t id,
 /* A libcrypto in FIPS mode has no MD5. */
 static bool algorithm_works(const struct algorithm *a)
 {
-	uint8_t md[CHAP_DIGEST_MAX];
+	uint8_t md[CHAP_DIGEST_MAX] = {0};
 
 	return chap_digest(a->number, 0, "", md, 0, md) > 0;
 }
@@ -209,7 +209,7 @@ enum chap_verdict chap_begin(struct chap *c, const char *list,
 static enum chap_verdict check(const struct chap *c, const char *secret,
 			       const uint8_t *r)
 {
-	uint8_t md[CHAP_DIGEST_MAX];
+	uint8_t md[CHAP_DIGEST_MAX] = {0};
 	size_t len = chap_digest(c->algorithm, c->id, secret, c->challenge,
 				 CHAP_CHALLENGE_LEN, md);
 	bool same = len > 0 && CRYPTO_memcmp(md, r, len) == 0;
