@@ -17,8 +17,6 @@ from daemon import basic, iqn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUITE_TIMEOUT = 60
-TARGET = {'calls': basic(size_mib=64)}
-
 # "    Test: Simple ...", its own lines, and "passed" or "FAILED".
 TEST = re.compile(r'^\s*Test: (\S+) \.\.\.(.*?)(?=^\s*Test: |^Suite: |'
                   r'^Run Summary|\Z)', re.MULTILINE | re.DOTALL)
@@ -77,7 +75,9 @@ def summary(request):
 
 
 @pytest.mark.parametrize('suite', sorted(suites()))
-def test_suite(tgt, suite):
+def test_suite(make_tgt, suite):
+    # A disk of its own: some tests want to find zeroes.
+    tgt = make_tgt(calls=basic(size_mib=64))
     url = 'iscsi://127.0.0.1:%d/%s/0' % (tgt.port, iqn())
     try:
         done = subprocess.run(

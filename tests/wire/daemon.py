@@ -193,7 +193,8 @@ class Daemon:
                 return True
             rpc('framework_wait_init')
             return True
-        except (ConnectionError, OSError):
+        except (OSError, RpcError):
+            # It is about to end, since something was wrong.
             return False
         finally:
             rpc.close()
