@@ -41,6 +41,7 @@ enum cmd_flag {
 	CMD_LONG = 1 << 10,      /* only with lun_options.long_cdbs */
 	CMD_REMOVABLE = 1 << 11, /* only where the medium can go */
 	CMD_ATOMIC = 1 << 12,    /* only in memory, where it is true */
+	CMD_STANDBY = 1 << 13,   /* also through a port in standby (alua.h) */
 	CMD_WIPE_OK = 1 << 14,   /* also while the medium is wiped */
 	CMD_WIPES = 1 << 15,     /* SANITIZE, FORMAT UNIT (wipe.h) */
 #define CMD_NOT_ALL (CMD_UNMAPS | CMD_LONG | CMD_REMOVABLE | CMD_ATOMIC)
@@ -108,6 +109,9 @@ cmd_exec_fn exec_extended_copy;
 cmd_start_fn cmd_read_buffer, cmd_write_buffer, cmd_send_diagnostic,
 	cmd_receive_diagnostic, cmd_report_timestamp, cmd_set_timestamp;
 cmd_exec_fn exec_write_buffer, exec_set_timestamp;
+/* alua.c */
+cmd_start_fn cmd_report_port_groups, cmd_set_port_groups;
+cmd_exec_fn exec_set_port_groups;
 /* log_sense.c */
 cmd_start_fn cmd_log_sense;
 /* sanitize.c */

@@ -33,11 +33,15 @@
 #define WRITES (CMD_MEDIUM | CMD_RES_READ | CMD_RES_WRITE | CMD_WRITES)
 
 static const struct scsi_cmd maintenance_in[] = {
+	{ .sa = SA_PORT_GROUPS, .start = cmd_report_port_groups,
+	  .flags = CMD_SA | CMD_STANDBY | CMD_WIPE_OK,
+	  CDB12(0xff, Z4, B4, 0, 0) },
 	{ .sa = SA_REPORT_OPCODES,
-	  .start = cmd_report_opcodes, .flags = CMD_SA | CMD_WIPE_OK,
+	  .start = cmd_report_opcodes,
+	  .flags = CMD_STANDBY | CMD_SA | CMD_WIPE_OK,
 	  CDB12(0x1f, 0x87, 0xff, B2, B4, 0, 0) },
 	{ .sa = SA_REPORT_TMF,
-	  .start = cmd_report_tmf, .flags = CMD_SA | CMD_WIPE_OK,
+	  .start = cmd_report_tmf, .flags = CMD_STANDBY | CMD_SA | CMD_WIPE_OK,
 	  CDB12(0x1f, 0x80, 0, Z2, B4, 0, 0) },
 	{ .sa = SA_REPORT_TIMESTAMP,
 	  .start = cmd_report_timestamp, .flags = CMD_SA,
@@ -46,15 +50,20 @@ static const struct scsi_cmd maintenance_in[] = {
 
 #define PR_IN_CDB CDB10(0x1f, Z4, 0, B2, 0)
 static const struct scsi_cmd pr_in[] = {
-	{ .sa = 0, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
-	{ .sa = 1, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
-	{ .sa = 2, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
-	{ .sa = 3, .start = cmd_pr_in, .flags = CMD_SA, PR_IN_CDB },
+	{ .sa = 0, .start = cmd_pr_in,
+	  .flags = CMD_STANDBY | CMD_SA, PR_IN_CDB },
+	{ .sa = 1, .start = cmd_pr_in,
+	  .flags = CMD_STANDBY | CMD_SA, PR_IN_CDB },
+	{ .sa = 2, .start = cmd_pr_in,
+	  .flags = CMD_STANDBY | CMD_SA, PR_IN_CDB },
+	{ .sa = 3, .start = cmd_pr_in,
+	  .flags = CMD_STANDBY | CMD_SA, PR_IN_CDB },
 };
 
 #define PR_OUT_CDB CDB10(0x1f, 0xff, 0, 0, B4, 0)
 #define PR_OUT(action) { .sa = action, .start = cmd_pr_out, \
-			 .exec = exec_pr_out, .flags = CMD_SA, PR_OUT_CDB }
+			 .exec = exec_pr_out, \
+			 .flags = CMD_STANDBY | CMD_SA, PR_OUT_CDB }
 static const struct scsi_cmd pr_out[] = {
 	PR_OUT(PR_REGISTER), PR_OUT(PR_RESERVE), PR_OUT(PR_RELEASE),
 	PR_OUT(PR_CLEAR), PR_OUT(PR_PREEMPT), PR_OUT(PR_PREEMPT_ABORT),
@@ -62,6 +71,10 @@ static const struct scsi_cmd pr_out[] = {
 };
 
 static const struct scsi_cmd maintenance_out[] = {
+	{ .sa = SA_PORT_GROUPS, .start = cmd_set_port_groups,
+	  .exec = exec_set_port_groups,
+	  .flags = CMD_SA | CMD_STANDBY | CMD_RES_READ | CMD_RES_WRITE,
+	  CDB12(0x1f, Z4, B4, 0, 0) },
 	{ .sa = SA_SET_TIMESTAMP, .start = cmd_set_timestamp,
 	  .exec = exec_set_timestamp,
 	  .flags = CMD_SA | CMD_RES_READ | CMD_RES_WRITE,
@@ -84,7 +97,8 @@ static const struct scsi_cmd variable_cdb[] = {
 	  .flags = CMD_SA32 | CMD_LONG | READS, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x16, 0, B8, Z8, B4) },
 	{ .sa = SA_WRITE_32, .start = cmd_write,
-	  .exec = exec_write, .flags = CMD_SA32 | CMD_LONG | WRITES, .shape = CDB_RW32,
+	  .exec = exec_write,
+	  .flags = CMD_SA32 | CMD_LONG | WRITES, .shape = CDB_RW32,
 	  CDB32(0, Z4, GROUP, 0xff, B2, 0x18, 0, B8, Z8, B4) },
 	{ .sa = SA_WRITE_VERIFY_32, .start = cmd_write_verify,
 	  .exec = exec_write_verify, .flags = CMD_SA32 | CMD_LONG | WRITES,
@@ -153,14 +167,17 @@ static const struct scsi_cmd commands[256] = {
 	[OP_RELEASE_6] = { .start = cmd_release, .flags = CMD_RES_ANY,
 		CDB6(0, Z4) },
 	[OP_MODE_SENSE_6] = { .start = cmd_mode_sense,
-		.flags = CMD_RES_READ, CDB6(0x08, 0xff, 0xff, 0xff, 0) },
+		.flags = CMD_STANDBY | CMD_RES_READ,
+		CDB6(0x08, 0xff, 0xff, 0xff, 0) },
 	[OP_MODE_SELECT_6] = { .start = cmd_mode_select,
-		.exec = exec_mode_select, .flags = CMD_RES_READ | CMD_RES_WRITE,
+		.exec = exec_mode_select,
+		.flags = CMD_STANDBY | CMD_RES_READ | CMD_RES_WRITE,
 		CDB6(0x11, Z2, 0xff, 0) },
 	[OP_RECEIVE_DIAGNOSTIC] = { .start = cmd_receive_diagnostic,
-		.flags = CMD_RES_READ, CDB6(0x01, 0xff, B2, 0) },
+		.flags = CMD_STANDBY | CMD_RES_READ, CDB6(0x01, 0xff, B2, 0) },
 	[OP_SEND_DIAGNOSTIC] = { .start = cmd_send_diagnostic,
-		.flags = CMD_MEDIUM | CMD_RES_READ | CMD_RES_WRITE,
+		.flags = CMD_STANDBY | CMD_MEDIUM | CMD_RES_READ |
+			 CMD_RES_WRITE,
 		CDB6(0xf7, 0, B2, 0) },
 	[OP_START_STOP_UNIT] = { .start = cmd_start_stop,
 		.flags = CMD_RES_READ | CMD_RES_WRITE,
@@ -188,9 +205,11 @@ static const struct scsi_cmd commands[256] = {
 	[OP_READ_DEFECT_10] = { .start = cmd_read_defect, .flags = READS,
 		CDB10(0, 0x1f, Z4, B2, 0) },
 	[OP_WRITE_BUFFER] = { .start = cmd_write_buffer,
-		.exec = exec_write_buffer, .flags = CMD_RES_READ | CMD_RES_WRITE,
+		.exec = exec_write_buffer,
+		.flags = CMD_STANDBY | CMD_RES_READ | CMD_RES_WRITE,
 		CDB10(0x1f, Z4, 0xff, B2, 0) },
-	[OP_READ_BUFFER] = { .start = cmd_read_buffer, .flags = CMD_RES_READ,
+	[OP_READ_BUFFER] = { .start = cmd_read_buffer,
+		.flags = CMD_STANDBY | CMD_RES_READ,
 		CDB10(0x1f, Z4, 0xff, B2, 0) },
 	[OP_WRITE_SAME_10] = { .start = cmd_write_same,
 		.exec = exec_write_same, .flags = WRITES, .shape = CDB_RW10,
@@ -198,13 +217,15 @@ static const struct scsi_cmd commands[256] = {
 	[OP_UNMAP] = { .start = cmd_unmap, .exec = exec_unmap,
 		.flags = WRITES | CMD_UNMAPS, CDB10(0, Z4, GROUP, B2, 0) },
 	[OP_LOG_SENSE] = { .start = cmd_log_sense,
-		.flags = CMD_WIPE_OK, CDB10(0x01, 0xff, 0xff, 0, B2, B2, 0) },
+		.flags = CMD_STANDBY | CMD_WIPE_OK,
+		CDB10(0x01, 0xff, 0xff, 0, B2, B2, 0) },
 	[OP_SANITIZE] = GROUP_OF(sanitize),
 	[OP_MODE_SELECT_10] = { .start = cmd_mode_select,
-		.exec = exec_mode_select, .flags = CMD_RES_READ | CMD_RES_WRITE,
+		.exec = exec_mode_select,
+		.flags = CMD_STANDBY | CMD_RES_READ | CMD_RES_WRITE,
 		CDB10(0x11, Z4, 0, B2, 0) },
 	[OP_MODE_SENSE_10] = { .start = cmd_mode_sense,
-		.flags = CMD_RES_READ,
+		.flags = CMD_STANDBY | CMD_RES_READ,
 		CDB10(0x18, 0xff, 0xff, 0, 0, 0, B2, 0) },
 	[OP_RESERVE_10] = { .start = cmd_reserve, CDB10(0, Z4, Z4) },
 	[OP_RELEASE_10] = { .start = cmd_release, .flags = CMD_RES_ANY,

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "scsi/home.h"
+#include "scsi/alua.h"
 #include "scsi/lun.h"
 #include "scsi/reserve.h"
 #include "scsi/ua.h"
@@ -55,11 +56,15 @@ static void ports_core(struct sweep_core *c)
 	struct device_view *dv = &d->views[c->index];
 
 	memcpy(dv->ports, d->new_ports, sizeof(dv->ports));
+	memcpy(dv->access, d->new_access, sizeof(dv->access));
+	memcpy(dv->cause, d->new_cause, sizeof(dv->cause));
 	dv->nports = d->new_nports;
+	if (d->new_access_changed)
+		alua_refresh(dv, d->new_asker);
 	sweep_core_done(c);
 }
 
-static void start_ports(struct scsi_device *d)
+void device_start_ports(struct scsi_device *d)
 {
 	if (sweep_active(&d->ports_sweep)) {
 		d->ports_again = true;
@@ -67,7 +72,13 @@ static void start_ports(struct scsi_device *d)
 	}
 	d->ports_again = false;
 	memcpy(d->new_ports, d->ports, sizeof(d->new_ports));
+	memcpy(d->new_access, d->access, sizeof(d->new_access));
+	memcpy(d->new_cause, d->cause, sizeof(d->new_cause));
 	d->new_nports = d->nports;
+	d->new_access_changed = d->access_changed;
+	d->new_asker = d->access_asker;
+	d->access_changed = false;
+	d->access_asker = NULL;
 	sweep_start(&d->ports_sweep);
 }
 
@@ -102,10 +113,12 @@ static void ports_done(struct sweep *s)
 {
 	struct scsi_device *d = s->ctx;
 
-	if (d->ports_again)
-		start_ports(d);
-	else
-		try_free(d);
+	if (d->ports_again) {
+		device_start_ports(d);
+		return;
+	}
+	alua_told(d);
+	try_free(d);
 }
 
 int scsi_device_add_port(struct scsi_device *d, uint16_t tpgt)
@@ -116,8 +129,10 @@ int scsi_device_add_port(struct scsi_device *d, uint16_t tpgt)
 	}
 	if (d->nports == DEVICE_PORTS_MAX)
 		return -ENOSPC;
+	d->access[d->nports] = SCSI_ACCESS_OPTIMIZED;
+	d->cause[d->nports] = 0;
 	d->ports[d->nports++] = tpgt;
-	start_ports(d);
+	device_start_ports(d);
 	return 0;
 }
 
@@ -129,7 +144,9 @@ void scsi_device_remove_port(struct scsi_device *d, uint16_t tpgt)
 		d->nports--;
 		memmove(&d->ports[i], &d->ports[i + 1],
 			(d->nports - i) * sizeof(d->ports[0]));
-		start_ports(d);
+		memmove(&d->access[i], &d->access[i + 1], d->nports - i);
+		memmove(&d->cause[i], &d->cause[i + 1], d->nports - i);
+		device_start_ports(d);
 		return;
 	}
 }
@@ -180,6 +197,7 @@ int scsi_device_create(struct scsi_server *s, const char *name,
 	d->ports_sweep.each = ports_core;
 	d->ports_sweep.done = ports_done;
 	d->ports_sweep.ctx = d;
+	list_init(&d->access_waiters);
 	for (uint32_t i = 0; i < s->ncores; i++) {
 		d->views[i].core = &s->cores[i];
 		d->views[i].device = d;
@@ -199,7 +217,7 @@ void scsi_device_destroy(struct scsi_device *d, struct scsi_change *change)
 		if (d->slots[id] != NULL)
 			slot_remove(d->slots[id]);
 	}
-	start_ports(d); /* its end, if nothing else, frees the device */
+	device_start_ports(d); /* its end, if nothing else, frees the device */
 }
 
 const char *scsi_device_name(const struct scsi_device *d)
@@ -465,6 +483,8 @@ void scsi_nexus_open(struct scsi_nexus *n)
 	memset(n->copies, 0, sizeof(n->copies));
 	n->copy_age = 0;
 	n->echo_len = 0;
+	n->access = SCSI_ACCESS_OPTIMIZED;
+	alua_refresh_nexus(n);
 	for (uint32_t id = 0; id < SCSI_LUNS_MAX; id++) {
 		if (dv->luns[id] == NULL)
 			continue;

@@ -72,6 +72,21 @@ int scsi_device_remove_lun(struct scsi_device *d, uint32_t lun_id,
 /* NULL: no such LUN. */
 const char *scsi_device_lun_bdev(const struct scsi_device *d, uint32_t lun_id);
 
+enum scsi_access_state {        /* SPC-4, 5.15.2.4 */
+	SCSI_ACCESS_OPTIMIZED = 0x0,
+	SCSI_ACCESS_NON_OPTIMIZED = 0x1,
+	SCSI_ACCESS_STANDBY = 0x2,
+	SCSI_ACCESS_UNAVAILABLE = 0x3,
+	SCSI_ACCESS_TRANSITIONING = 0xf,
+};
+/*
+ * How good that target port is for all of the device's LUNs; a new port is
+ * active and optimized. Sessions get ASYMMETRIC ACCESS STATE CHANGED. -ENOENT:
+ * no such port.
+ */
+int scsi_device_set_access_state(struct scsi_device *d, uint16_t tpgt,
+				 enum scsi_access_state state);
+
 /*
  * A target port of the device, for VPD 83 and 88 and the relative port
  * identifier: called when a portal group is mapped to the target.

@@ -39,7 +39,7 @@ static enum scsi_step standard(struct scsi_task *t)
 	data[2] = 0x06;	       /* SPC-4 */
 	data[3] = 0x10 | 0x02; /* HISUP, format */
 	data[4] = STANDARD_LEN - 5;
-	data[5] = 0x08; /* 3PC */
+	data[5] = 0x30 | 0x08; /* TPGS: both ways; 3PC */
 	data[7] = 0x02; /* CMDQUE */
 	memset(data + 8, ' ', 28);
 	put_versions(data + 58);
@@ -117,6 +117,9 @@ static uint32_t fill_device_id(const struct scsi_task *t, uint8_t *p)
 	 * identifier is the portal group's tag. */
 	store_be16(p + 6, t->nexus->tpgt);
 	p += designator(p, PROTO_ISCSI << 4 | 0x01, 0x80 | 1 << 4 | 0x04, 4);
+	/* Its target port group is of that one port. */
+	store_be16(p + 6, t->nexus->tpgt);
+	p += designator(p, 0x01, 0x80 | 1 << 4 | 0x05, 4);
 	p += port_name(p, t, t->nexus->tpgt);
 	/* The target device. */
 	p += name_designator(p, 2, t->nexus->device->name);
@@ -209,7 +212,7 @@ static const struct vpd_page {
 } pages[] = {
 	{ 0x00, fill_supported, 64 },
 	{ 0x80, fill_serial, 4 + LUN_SERIAL_MAX },
-	{ 0x83, fill_device_id, 4 + 12 + 80 + 8 + 2 * DESIGNATOR_NAME_MAX },
+	{ 0x83, fill_device_id, 4 + 12 + 80 + 8 + 8 + 2 * DESIGNATOR_NAME_MAX },
 	{ 0x86, fill_extended, 64 },
 	{ 0x87, fill_mode_policy, 8 },
 	{ 0x88, fill_ports,

@@ -107,6 +107,8 @@ struct device_view {
 	struct scsi_device *device;
 	struct list nexuses;
 	uint16_t ports[DEVICE_PORTS_MAX];   /* target portal group tags */
+	uint8_t access[DEVICE_PORTS_MAX];   /* enum scsi_access_state */
+	uint8_t cause[DEVICE_PORTS_MAX];    /* of the last change (alua.c) */
 	uint32_t nports;
 	struct lun_view *luns[SCSI_LUNS_MAX];
 };
@@ -174,8 +176,15 @@ struct scsi_device {
 	uint32_t nslots;
 	uint16_t ports[DEVICE_PORTS_MAX];
 	uint32_t nports;
+	uint8_t access[DEVICE_PORTS_MAX], cause[DEVICE_PORTS_MAX];
+	bool access_changed;            /* the cores are to be told */
+	const struct scsi_nexus *access_asker;  /* who knows already */
+	struct list access_waiters;     /* tasks, by waiter.link */
 	struct sweep ports_sweep;
 	uint16_t new_ports[DEVICE_PORTS_MAX];
+	uint8_t new_access[DEVICE_PORTS_MAX], new_cause[DEVICE_PORTS_MAX];
+	bool new_access_changed;
+	const struct scsi_nexus *new_asker;
 	uint32_t new_nports;
 	bool ports_again;
 	bool closing;
@@ -203,6 +212,8 @@ void lun_try_close(struct lun *lun);
 
 /* device.c: begins to take the slot out, now or when it has been added. */
 void slot_remove(struct lun_slot *slot);
+/* device.c: the cores are to have the ports as they are now. */
+void device_start_ports(struct scsi_device *d);
 
 /* task.c: aborts the tasks of @view that are meant, one by one. The nexus that
  * asks for it (NULL: nobody) decides about TASK ABORTED. */

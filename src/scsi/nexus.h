@@ -53,6 +53,7 @@ struct scsi_nexus {
 	uint8_t pr[SCSI_LUNS_MAX];              /* as bits (reserve.h) */
 	bool prevents[SCSI_LUNS_MAX];           /* forbids removal */
 	bool cleared;                           /* CLEAR TASK SET, in passing */
+	uint8_t access;                         /* of its port (alua.h) */
 	uint16_t echo_len, echo_lun;            /* WRITE BUFFER */
 	uint8_t echo[SCSI_ECHO_MAX];
 	uint32_t copy_age;

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "scsi/alua.h"
 #include "scsi/lock.h"
 #include "scsi/reserve.h"
 #include "scsi/task_priv.h"
@@ -256,6 +257,8 @@ static enum scsi_step check_unit(struct scsi_task *t,
 		return sense_fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
 	if (view != NULL && view->removed && !(cmd->flags & CMD_ANY_LUN))
 		return sense_fail(t, KEY_NOT_READY, ASC_MEDIUM_NOT_PRESENT);
+	if (view != NULL && !alua_allows(cmd, t->nexus->access))
+		return alua_refuse(t);
 	if (view != NULL && view->state.wipe != WIPE_NOT &&
 	    !(cmd->flags & (CMD_ANY_LUN | CMD_WIPE_OK | CMD_WIPES)))
 		return wipe_refuse(t);
@@ -316,6 +319,7 @@ static inline enum scsi_step start(struct scsi_task *t, bool own)
 	if (unlikely(t->view == NULL || cmd == NULL || t->view->removed ||
 		     t->nexus->ua[lun_id] != 0 ||
 		     t->view->state.wipe != WIPE_NOT ||
+		     t->nexus->access > SCSI_ACCESS_NON_OPTIMIZED ||
 		     (cmd->flags & CMD_NOT_ALL))) {
 		step = check_unit(t, cmd, bad_sa, lun_id, own);
 		if (step != SCSI_PENDING)

@@ -114,8 +114,6 @@ static enum scsi_step check_cscd(struct scsi_task *t, const uint8_t *p,
 
 	if (d[0] != CSCD_IDENT)
 		return illegal(t, ASC_CSCD_TYPE);
-	if (d[1] >> 6 != 0) /* LU ID TYPE: there are no others for E4h */
-		return sense_param(t, (uint16_t)(at + 1), 7);
 	if ((d[5] & 0x30) != 0) /* ASSOCIATION: the logical unit */
 		return sense_param(t, (uint16_t)(at + 5), 5);
 	if (d[7] == 0 || d[7] > CSCD_ID_MAX)

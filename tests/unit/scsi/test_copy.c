@@ -461,7 +461,6 @@ static void fields(void **state)
 		{15, 1, ASC_INLINE_LENGTH, 0},
 		{12, 0xff, ASC_INLINE_LENGTH, 0},
 		{HEADER_1, 0xe0, ASC_CSCD_TYPE, 0},
-		{HEADER_1 + 1, 0x40, ASC_INVALID_FIELD_IN_PARAM, HEADER_1 + 1},
 		{HEADER_1 + 5, 0x13, ASC_INVALID_FIELD_IN_PARAM, HEADER_1 + 5},
 		{HEADER_1 + 7, 0, ASC_INVALID_FIELD_IN_PARAM, HEADER_1 + 7},
 		{HEADER_1 + 7, 21, ASC_INVALID_FIELD_IN_PARAM, HEADER_1 + 7},
@@ -483,6 +482,9 @@ static void fields(void **state)
 			assert_int_equal(load_be16(x->task.sense + 16),
 					 rows[i].field);
 	}
+	prepare(rig, false);
+	l.p[HEADER_1 + 1] = 0x80; /* LU ID TYPE means nothing to E4h */
+	check_good(run_copy(rig, &l));
 	prepare(rig, false);
 	l.p[1] = 0x18; /* no identifier: it is zero */
 	check_good(run_copy(rig, &l));
