@@ -34,6 +34,12 @@
 #define RX_BUFS_MAX	 32u /* a power of two */
 #define RX_BUFS_AT_FIRST 4u
 #define RX_BUF_GROUP	 0
+/*
+ * After a direct receive of a large payload: the next header, probably with
+ * another such payload behind it, of which little shall be copied.
+ */
+#define RX_SHORT_SIZE 4096u
+#define RX_SHORT_FROM 65536u /* bytes of the direct receive */
 
 /* stream->flags, of this engine. */
 #define SF_RX	      0x00010000u /* a receive is under way */
@@ -42,6 +48,7 @@
 #define SF_END_SEEN   0x00080000u /* ended() is due: s->error says why */
 #define SF_UNDIRECT   0x00100000u /* that receive is being cancelled */
 #define SF_DIRECT_DUE 0x00200000u /* direct() is, for bytes that it has */
+#define SF_RX_SHORT   0x00400000u /* the next receive is of RX_SHORT_SIZE */
 
 /* No callback of delivery may come. */
 #define SF_HELD (STREAM_PAUSED | STREAM_CLOSED | STREAM_DETACHED)

@@ -160,10 +160,14 @@ static void stream_request_recv(struct uring *u, struct stream *s)
 		io_uring_prep_recv(sqe, s->fd, s->direct, len, 0);
 		s->flags |= SF_RX | SF_RX_DIRECT;
 	} else {
-		io_uring_prep_recv(sqe, s->fd, NULL, RX_BUF_SIZE, 0);
+		io_uring_prep_recv(sqe, s->fd, NULL,
+				   s->flags & SF_RX_SHORT ? RX_SHORT_SIZE
+							  : RX_BUF_SIZE,
+				   0);
 		sqe->flags |= IOSQE_BUFFER_SELECT;
 		sqe->buf_group = RX_BUF_GROUP;
 		s->flags |= SF_RX;
+		s->flags &= ~SF_RX_SHORT;
 	}
 	uring_tag(sqe, s, TAG_RX);
 }
@@ -443,6 +447,8 @@ void uring_stream_recv_direct(struct stream *s, void *dst, size_t len)
 	ASSERT(!(s->flags & SF_RX));
 	s->direct = dst;
 	s->direct_len = len;
+	if (len >= RX_SHORT_FROM)
+		s->flags |= SF_RX_SHORT;
 }
 
 bool uring_stream_recv_undirect(struct stream *s)
