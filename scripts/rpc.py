@@ -335,6 +335,7 @@ command("iscsi_start_portal_group iscsi_delete_portal_group "
         "delete_initiator_group iscsi_delete_auth_group "
         "delete_iscsi_auth_group", TAG)
 command("iscsi_portal_group_set_auth", TAG, *CHAP)
+command("iscsi_portal_group_set_access_state", TAG, A("access_state"))
 command("iscsi_create_initiator_group add_initiator_group",
         TAG, A("initiators", type=words), A("netmasks", type=words))
 command("iscsi_initiator_group_add_initiators "

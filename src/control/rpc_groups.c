@@ -87,6 +87,37 @@ static const struct param pg_auth_rows[] = {
 	{},
 };
 
+struct pg_access_params {
+	int32_t tag;
+	const char *state;
+};
+
+static const struct param pg_access_rows[] = {
+	{.name = "tag",
+	 .type = PARAM_INT,
+	 .required = true,
+	 .offset = AT(struct pg_access_params, tag),
+	 .help = "portal group tag"},
+	{.name = "access_state",
+	 .type = PARAM_TEXT,
+	 .required = true,
+	 .offset = AT(struct pg_access_params, state),
+	 .help = "optimized, non_optimized, standby, unavailable or "
+		 "transitioning"},
+	{},
+};
+
+static const struct {
+	enum scsi_access_state state;
+	const char *name;
+} access_names[] = {
+	{SCSI_ACCESS_OPTIMIZED, "optimized"},
+	{SCSI_ACCESS_NON_OPTIMIZED, "non_optimized"},
+	{SCSI_ACCESS_STANDBY, "standby"},
+	{SCSI_ACCESS_UNAVAILABLE, "unavailable"},
+	{SCSI_ACCESS_TRANSITIONING, "transitioning"},
+};
+
 /* True and failed: no group of that tag. */
 static struct portal_group *find_pg(struct rpc_call *call, int32_t tag)
 {
@@ -204,6 +235,35 @@ static void set_pg_auth(struct rpc_call *call)
 	pg->auth = p.auth;
 	pg->auth_set = true;
 	rpc_true(call);
+}
+
+static const char *access_name(uint8_t state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(access_names); i++) {
+		if (access_names[i].state == state)
+			return access_names[i].name;
+	}
+	return "optimized";
+}
+
+static void set_pg_access(struct rpc_call *call)
+{
+	struct pg_access_params p;
+	struct portal_group *pg;
+
+	if (!rpc_params(call, &p) || !(pg = find_pg(call, p.tag)))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(access_names); i++) {
+		if (strcmp(access_names[i].name, p.state) != 0)
+			continue;
+		portal_group_set_access(call->control->targets, pg,
+					access_names[i].state);
+		rpc_true(call);
+		return;
+	}
+	rpc_fail(call, RPC_INVALID_PARAMS,
+		 "Invalid parameters: access_state is none of optimized, "
+		 "non_optimized, standby, unavailable, transitioning");
 }
 
 static json_t *show_portal(struct rpc_call *call, const struct portal *p)
@@ -445,6 +505,13 @@ static bool save_pg(json_t *config, const struct portal_group *pg)
 		      portals, "private", pg->is_private, "wait", pg->wait);
 	if (!rpc_config_add(config, "iscsi_create_portal_group", o))
 		return false;
+	if (pg->access != SCSI_ACCESS_OPTIMIZED) {
+		o = json_pack("{s:i, s:s}", "tag", pg->tag, "access_state",
+			      access_name(pg->access));
+		if (!rpc_config_add(config,
+				    "iscsi_portal_group_set_access_state", o))
+			return false;
+	}
 	if (!pg->auth_set)
 		return true;
 	o = json_pack("{s:i}", "tag", pg->tag);
@@ -493,6 +560,12 @@ const struct rpc_method rpc_group_methods[] = {
 	 pg_auth_rows,
 	 set_pg_auth,
 	 "Sets how discovery on the group is authenticated."},
+	{"iscsi_portal_group_set_access_state",
+	 {},
+	 RPC_RUNTIME,
+	 pg_access_rows,
+	 set_pg_access,
+	 "Sets the asymmetric access state of the group's target ports."},
 	{"iscsi_get_portal_groups",
 	 {"get_portal_groups"},
 	 RPC_RUNTIME,

@@ -145,6 +145,18 @@ void portal_group_delete(struct targets *t, struct portal_group *pg)
 		portal_group_free(pg);
 }
 
+void portal_group_set_access(struct targets *t, struct portal_group *pg,
+			     enum scsi_access_state state)
+{
+	struct target_node *n;
+
+	pg->access = (uint8_t)state;
+	list_for_each(n, &t->nodes, link) {
+		/* Most have no port of that group: then it is not theirs. */
+		(void)scsi_device_set_access_state(n->device, pg->tag, state);
+	}
+}
+
 void portal_group_ref(struct portal_group *pg)
 {
 	pg->refs++;

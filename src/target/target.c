@@ -236,6 +236,9 @@ int target_node_add_map(struct target_node *n, int32_t pg_tag, int32_t ig_tag,
 			return because(ret_why,
 				       "no room for another target port",
 				       error);
+		(void)scsi_device_set_access_state(
+			n->device, pg->tag,
+			(enum scsi_access_state)pg->access);
 	}
 	portal_group_ref(pg);
 	n->maps[n->nmaps].pg = pg;

@@ -56,6 +56,7 @@ struct portal_group {
 	bool wait;                  /* not to be opened until started */
 	struct auth_policy auth;    /* discovery on this group */
 	bool auth_set;
+	uint8_t access;             /* enum scsi_access_state */
 	struct list portals;
 	uint32_t nportals;
 	uint32_t refs;              /* maps and sessions */
@@ -76,6 +77,9 @@ struct portal_group *portal_group_next(struct targets *t,
 				       struct portal_group *pg);
 /* Its listeners are closed. Takes its maps out of all targets. */
 void portal_group_delete(struct targets *t, struct portal_group *pg);
+/* For all targets that are mapped to it, now and later (SPC-4, 5.15). */
+void portal_group_set_access(struct targets *t, struct portal_group *pg,
+			     enum scsi_access_state state);
 void portal_group_ref(struct portal_group *pg);
 void portal_group_unref(struct portal_group *pg);
 

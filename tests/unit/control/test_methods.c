@@ -610,6 +610,8 @@ static void test_save_and_load(void **state)
 	good(w, "iscsi_set_options", "{\"max_sessions\":9}", "true");
 	good(w, "iscsi_portal_group_set_auth",
 	     "{\"tag\":1,\"disable_chap\":true}", "true");
+	good(w, "iscsi_portal_group_set_access_state",
+	     "{\"tag\":1,\"access_state\":\"standby\"}", "true");
 	good(w, "iscsi_target_node_set_redirect",
 	     "{\"name\":\"" IQN "Target3\",\"pg_tag\":1,"
 	     "\"redirect_host\":\"10.0.0.1\",\"redirect_port\":\"3260\"}",
