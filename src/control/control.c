@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "control/control_priv.h"
 
+static void listen_timer_expired(struct timer *t);
+
 int control_create(const struct control_options *opt, struct control **ret)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -20,6 +22,7 @@ int control_create(const struct control_options *opt, struct control **ret)
 	c->options = iscsi_server_options(opt->iscsi);
 	c->state = RPC_STARTUP;
 	list_init(&c->waiting);
+	timer_init(&c->listen_timer, listen_timer_expired);
 	*ret = c;
 	return 0;
 }
@@ -113,10 +116,31 @@ static int open_portals(struct control *c)
 	return 0;
 }
 
+/*
+ * The ports of a process that was killed with I/O under way stay taken until
+ * the kernel has ended that, a moment after the process is gone.
+ */
+static void end_start(struct control *c)
+{
+	int error = open_portals(c);
+
+	if (error != -EADDRINUSE || c->listen_tries >= LISTEN_RETRIES_MAX) {
+		end_init(c, error);
+		return;
+	}
+	timer_start(reactors_main(c->opt.reactors), &c->listen_timer,
+		    LISTEN_RETRY_MS << c->listen_tries++);
+}
+
+static void listen_timer_expired(struct timer *t)
+{
+	end_start(container_of(t, struct control, listen_timer));
+}
+
 static void end_pass(struct control *c)
 {
 	if (c->pass == RPC_RUNTIME) {
-		end_init(c, open_portals(c));
+		end_start(c);
 		return;
 	}
 	if (c->opt.wait_for_rpc)
@@ -362,6 +386,10 @@ void control_stop(struct control *c, uint32_t timeout_ms,
 
 	c->stop = stop;
 	c->state = RPC_STOPPING;
+	if (timer_running(&c->listen_timer)) {
+		timer_stop(reactors_main(c->opt.reactors), &c->listen_timer);
+		end_init(c, -ECANCELED);
+	}
 	timer_init(&c->stop_timer, stop_timer_expired);
 	while ((link = list_pop_front(&c->waiting)))
 		rpc_fail(list_entry(link, struct rpc_call, wait_link),

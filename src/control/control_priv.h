@@ -7,6 +7,8 @@
 #include "target/target.h"
 
 #define AUTH_FILE_GROUPS_MAX 1024 /* groups of one AuthFile */
+#define LISTEN_RETRIES_MAX   5u	  /* at the start; each waits twice as long */
+#define LISTEN_RETRY_MS	     100u
 
 struct control {
 	struct control_options opt;
@@ -26,6 +28,8 @@ struct control {
 	bool start_reported;
 	struct rpc_call *start_init; /* the RPC that waits for it */
 	struct list waiting;	     /* framework_wait_init */
+	struct timer listen_timer;   /* until a port is free */
+	uint32_t listen_tries;
 
 	/* Taking it down. */
 	struct control_stop *stop;
