@@ -246,7 +246,7 @@ static void test_empty_secret(void **state)
 	struct chap_secret empty = {.user = "user"};
 	struct chap_response in = {.n = "user"};
 	uint8_t md[CHAP_DIGEST_MAX];
-	char r[100] = "0x";
+	char r[256] = "0x";
 	struct chap c;
 	struct buf out;
 
