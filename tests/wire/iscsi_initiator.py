@@ -94,6 +94,7 @@ class Initiator(Connection):
         self.answers = {}       # what the target said at login
         self.offered = {}
         self.stash = []         # PDUs for others
+        self.pings = 0          # of the target, answered
 
     # ---- Login (6.3, 11.12).
 
@@ -246,6 +247,7 @@ class Initiator(Connection):
                 self.stash.append(pdu)
 
     def answer_ping(self, ping):
+        self.pings += 1
         if ping.ttt != RESERVED_TAG:
             self.request(NOP_OUT, FINAL, immediate=True, itt=RESERVED_TAG,
                          ttt=ping.ttt, lun=ping.lun)
