@@ -193,7 +193,7 @@ static void test_right_and_wrong_responses(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
 		struct chap_response in = {.n = "user",
 					   .r = vectors[i].response};
-		char list[8], r[200];
+		char list[8], r[256];
 		struct chap c;
 
 		snprintf(list, sizeof(list), "%d", (int)vectors[i].algorithm);
@@ -246,7 +246,7 @@ static void test_empty_secret(void **state)
 	struct chap_secret empty = {.user = "user"};
 	struct chap_response in = {.n = "user"};
 	uint8_t md[CHAP_DIGEST_MAX];
-	char r[256] = "0x";
+	char r[100] = "0x";
 	struct chap c;
 	struct buf out;
 
