@@ -14,14 +14,24 @@ enum copy_phase { COPY_NEXT, COPY_READING, COPY_WRITING };
 
 /* ---- Room. */
 
+/* Bytes of a piece: READ and WRITE of it have to find room together. */
+static uint64_t largest_piece(struct reactor *r)
+{
+	uint64_t n = COPY_PIECE;
+
+	while (n > BUF_LARGE && !bufpool_fits(reactor_bufpool(r), 2 * n))
+		n /= 2;
+	return n;
+}
+
 /* A copy holds a piece while it waits for room for another: that many may run
  * that the last one finds it. */
 static uint32_t most_copies(struct reactor *r)
 {
+	uint64_t piece = largest_piece(r);
 	uint32_t n = COPIES_MAX;
 
-	while (n > 1 &&
-	       !bufpool_fits(reactor_bufpool(r), (size_t)(n + 1) * COPY_PIECE))
+	while (n > 1 && !bufpool_fits(reactor_bufpool(r), (n + 1) * piece))
 		n--;
 	return n;
 }
@@ -125,15 +135,23 @@ static void prepare(struct copy_job *job, struct scsi_task *t,
 		   (uint32_t)(job->piece >> end->view->block_shift));
 }
 
+static uint64_t end_max(const struct copy_end *end)
+{
+	return (uint64_t)end->view->max_blocks << end->view->block_shift;
+}
+
 static uint64_t piece_size(const struct copy_job *job)
 {
-	uint64_t n = job->len - job->copied;
+	uint32_t block =
+		MAX(job->from.view->block_size, job->to.view->block_size);
+	uint64_t n = largest_piece(job->parent->nexus->reactor);
 
-	n = MIN(n, (uint64_t)COPY_PIECE);
-	n = MIN(n, (uint64_t)job->from.view->max_blocks
-			   << job->from.view->block_shift);
-	return MIN(n, (uint64_t)job->to.view->max_blocks
-			      << job->to.view->block_shift);
+	n = MIN(n, end_max(&job->from));
+	n = MIN(n, end_max(&job->to));
+	/* Whole blocks at both ends: all of these are powers of two but the
+	 * rest of the range, and that is whole at both. */
+	n = MAX(n, (uint64_t)block);
+	return MIN(n, job->len - job->copied);
 }
 
 static enum scsi_step start_read(struct copy_job *job)

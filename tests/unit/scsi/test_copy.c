@@ -620,6 +620,39 @@ static void refused(void **state)
 	assert_int_equal(rig->nexus[0].ua[3], 1u << UA_MODE_CHANGED);
 }
 
+static void on_lun_3(struct rig *rig, uint32_t nexus, uint8_t opcode)
+{
+	struct xfer *x = xfer_new(rig, nexus, CDB(opcode, 0, 0, 0, 0, 0));
+
+	x->task.lun = 3ull << 48;
+	xfer_start(x);
+	rig_settle(rig);
+	check_good(x);
+	xfer_free(x);
+}
+
+/* Somebody else has reserved an end. */
+static void reserved(void **state)
+{
+	struct rig *rig = *state;
+
+	fill(rig, 3, NBLOCKS, 512);
+	on_lun_3(rig, 1, 0x16);
+	prepare(rig, false);
+	check_sense(run_copy(rig, &l), KEY_COPY_ABORTED,
+		    ASC_THIRD_PARTY_FAILURE);
+	list_reset(&l, false);
+	add_cscd(&l, lun_of(rig, 3));
+	add_cscd(&l, lun_of(rig, 0));
+	add_seg(&l, 0, 1, 8, 0, 0);
+	check_sense(run_copy(rig, &l), KEY_COPY_ABORTED,
+		    ASC_THIRD_PARTY_FAILURE);
+	on_lun_3(rig, 1, 0x17);
+	check_blocks(rig, 3, 0, 8, 3, 0, 512);
+	check_good(run_copy(rig, &l));
+	check_blocks(rig, 0, 0, 8, 3, 0, 512);
+}
+
 struct ending {
 	struct rig *rig;
 	struct scsi_tmf tmf;
@@ -757,8 +790,8 @@ int main(void)
 		BOTH(between_disks), BOTH(overlapping), BOTH(block_sizes),
 		BOTH(out_of_reach),  BOTH(ranges),	BOTH(lengths),
 		BOTH(counts),	     BOTH(fields),	BOTH(told),
-		BOTH(refused),	     BOTH(is_aborted),	BOTH(loses_an_end),
-		BOTH(many),
+		BOTH(refused),	     BOTH(reserved),	BOTH(is_aborted),
+		BOTH(loses_an_end),  BOTH(many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
