@@ -271,12 +271,7 @@ static struct cmd *cmd_new(struct conn *c)
 		return NULL;
 	task = &cmd->task;
 	/* All but the task, which is large: its owner sets what it needs. */
-	memset((uint8_t *)cmd + sizeof(cmd->task), 0,
-	       offsetof(struct cmd, r2t) - sizeof(cmd->task));
-	cmd->nr2t = 0;
-	cmd->in_len = cmd->in_sent = cmd->datasn = cmd->burst_sent = 0;
-	cmd->snack_tag = 0;
-	cmd->status_sent = false;
+	memset(cmd, 0, offsetof(struct cmd, task));
 	cmd->conn = c;
 	list_init(&cmd->link);
 	list_init(&cmd->tx.link);
@@ -389,6 +384,35 @@ void cmd_header(struct conn *c)
 
 /* ---- Its data. */
 
+/*
+ * May the connection stop until there are buffers? Not when others of its
+ * commands have, or will have, buffers for data that could then not come: they
+ * would not give them back, and everybody would wait for ever.
+ */
+static bool may_pause(const struct conn *c, const struct cmd *cmd)
+{
+	const struct cmd *other;
+
+	if (c->replay)
+		return false; /* held data cannot wait once more */
+	list_for_each(other, &c->cmds, link) {
+		if (other != cmd && other->wants_data)
+			return false;
+	}
+	return true;
+}
+
+/* No room for what comes now: BUSY, when the last unasked data has come. */
+static void no_room(struct conn *c, struct cmd *cmd)
+{
+	bool more = c->now.r2t == NULL && !(c->rx.bhs[BHS_FLAGS] & FLAG_FINAL);
+
+	c->now.verdict = RX_DISCARD;
+	c->now.cmd = NULL;
+	cmd->receiving = false;
+	data_out_refuse(cmd, more);
+}
+
 void cmd_receive(struct conn *c, struct cmd *cmd, uint32_t offset, uint32_t len)
 {
 	/* What the CDB does not ask for has no place: it is discarded. */
@@ -403,13 +427,10 @@ void cmd_receive(struct conn *c, struct cmd *cmd, uint32_t offset, uint32_t len)
 		return;
 	if (!cmd->waits_buffers) {
 		conn_place(c, cmd->task.iov, cmd->task.iovcnt, offset, keep);
-	} else if (c->replay) {
-		/* Held data cannot wait once more. */
-		cmd->receiving = false;
-		c->now.cmd = NULL;
-		data_out_fail(cmd, 0x0000);
-	} else {
+	} else if (may_pause(c, cmd)) {
 		conn_set_paused(c, &c->paused_buffers, true);
+	} else {
+		no_room(c, cmd);
 	}
 }
 

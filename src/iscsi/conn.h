@@ -146,8 +146,8 @@ struct r2t {
 	uint32_t r2tsn;
 };
 
+/* In the order of need: see struct scsi_task. */
 struct cmd {
-	struct scsi_task task;
 	struct conn *conn; /* allegiance (RFC 7143, 4.2.2.1) */
 	struct list link;  /* conn->cmds */
 	struct cmd *hash_next;
@@ -178,15 +178,17 @@ struct cmd {
 	uint32_t r2t_next; /* offset of the next R2T */
 	uint32_t r2tsn;
 	uint8_t nr2t;
-	struct r2t r2t[R2T_OUTSTANDING_MAX];
+	bool status_sent;
+	uint8_t sense_head[2]; /* SenseLength (RFC 7143, 11.4.7) */
 	/* Data-in. */
 	uint32_t in_len, in_sent;
 	uint32_t statsn;    /* of the status, once it is sent */
 	uint32_t snack_tag; /* R-Data SNACK (11.4.10); 0: none */
-	bool status_sent;
 	uint32_t datasn;
 	uint32_t burst_sent;
-	uint8_t sense_head[2]; /* SenseLength (RFC 7143, 11.4.7) */
+	/* Up to here it begins as zeroes. */
+	struct scsi_task task;
+	struct r2t r2t[R2T_OUTSTANDING_MAX];
 };
 
 /* ---- Connection. */
@@ -389,6 +391,9 @@ void data_out_payload(struct conn *c, bool digest_bad);
 void data_out_solicit(struct cmd *cmd);
 void r2t_build(struct cmd *cmd, struct tx_batch *b, bool *ret_last);
 void data_out_fail(struct cmd *cmd, uint16_t asc_ascq);
+/* It waits for buffers, but its data is here: BUSY; when @more unasked data
+ * comes, after that. */
+void data_out_refuse(struct cmd *cmd, bool more);
 
 /* ---- recovery.c: what is kept and sent again (RFC 7143, 7). */
 static inline bool recovers_data(const struct session *s)

@@ -87,6 +87,10 @@ enum scsi_task_state {
 	SCSI_TASK_COMPLETE,         /* the transport's turn, to the end */
 };
 
+/*
+ * What every command touches comes first, in as few cache lines as it fits: a
+ * core has hundreds of these in turn, and between two of them the data.
+ */
 struct scsi_task {
 	/* ---- Set by the transport before scsi_task_start(). */
 	const struct scsi_task_ops *ops;
@@ -100,8 +104,7 @@ struct scsi_task {
 	uint8_t priority;           /* RFC 7144, 0 = none */
 	/* Data must not change while a digest covers it, nor reach the medium
 	 * before its digest was checked: no mapping of the medium. */
-	bool stable_data;
-	uint8_t cdb[SCSI_CDB_MAX];
+	bool stable_data;           /* (and the CDB, see below) */
 
 	/* ---- Returned. */
 	uint8_t status;             /* enum scsi_status */
@@ -114,23 +117,26 @@ struct scsi_task {
 	uint32_t data_out_len;
 	uint32_t data_in_len;
 	/* data-out goes here; data-in comes from here. */
-	struct iovec *iov;          /* &iov_one, or the task's own array */
 	unsigned int iovcnt;
+	struct iovec *iov;          /* &iov_one, or the task's own array */
 	struct iovec iov_one;
 
 	/* ---- The device server's. */
+	bool own_buffers;           /* iov_many came from the pool */
+	bool mapped;                /* iov is the medium itself */
+	bool wants_data;            /* SCSI_WANT_DATA was returned */
+	bool write_through;         /* FUA, or the write cache is off */
+	bool touches;               /* may be at the blocks of its range */
 	const struct scsi_cmd *cmd;
 	struct lun_view *view;      /* NULL: no such LUN */
 	struct list link;           /* view->tasks */
 	uint64_t lba;
 	uint64_t nblocks;
 	uint64_t seq;               /* order of arrival on this core */
-	bool own_buffers;           /* iov_many came from the pool */
-	bool mapped;                /* iov is the medium itself */
-	bool wants_data;            /* SCSI_WANT_DATA was returned */
-	bool write_through;         /* FUA, or the write cache is off */
-	bool touches;               /* may be at the blocks of its range */
 	struct extent_lock *lock;   /* held or asked for */
+	uint8_t cdb[SCSI_CDB_MAX];  /* the transport's; few are long */
+
+	/* ---- What few commands touch. */
 	uint32_t buf_len;           /* bytes had from the pool */
 	struct buf_waiter waiter;
 	enum scsi_step (*resume)(struct scsi_task *task);
@@ -161,6 +167,10 @@ enum scsi_step scsi_task_execute(struct scsi_task *task, uint32_t len);
  * is COMPLETE; it will not be executed. Between SCSI_WANT_DATA and execute.
  */
 void scsi_task_fail(struct scsi_task *task, uint16_t asc_ascq);
+
+/* The same for a task that waits for buffers which the transport cannot wait
+ * for: BUSY. */
+void scsi_task_refuse(struct scsi_task *task);
 
 /* In state COMPLETE, or aborted, or never executed. */
 void scsi_task_release(struct scsi_task *task);
