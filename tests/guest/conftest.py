@@ -11,13 +11,26 @@ import image as image_module
 from initiator import (ADDRESS, ADDRESS6, OTHER_ADDRESS, OpenIscsi, Target)
 
 
+def why_not():
+    """Why there can be no guest here, or None."""
+    if platform.machine() != 'x86_64':
+        return 'guests are x86_64'
+    for tool in (guest_module.QEMU, 'apt-get', 'dpkg-deb', 'unshare',
+                 'nsenter', 'ip'):
+        if not shutil.which(tool):
+            return 'no %s here' % tool
+    return None
+
+
+def pytest_terminal_summary(terminalreporter):
+    why = why_not()
+    if why:
+        terminalreporter.write_line('tests/guest is skipped: ' + why)
+
+
 def pytest_collection_modifyitems(config, items):
     ours = [i for i in items if 'guest' in i.path.parts]
-    why = None
-    if not shutil.which(guest_module.QEMU):
-        why = 'no %s here' % guest_module.QEMU
-    elif platform.machine() != 'x86_64':
-        why = 'guests are x86_64'
+    why = why_not()
     for item in ours:
         item.add_marker('guest')
         if why:

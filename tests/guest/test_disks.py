@@ -71,7 +71,7 @@ def test_file_system(guest, iscsi, start, tmp_path, make, check, options):
 @pytest.mark.parametrize('engine, block, depth, extra', [
     ('libaio', '4k', 128, ''),
     ('io_uring', '4k', 128, ''),
-    ('libaio', '512', 32, ''),
+    pytest.param('libaio', '512', 32, '', marks=pytest.mark.long),
     ('libaio', '1m', 8, '--number_ios=16'),
     ('io_uring', '8k', 64, '--rw=randrw --verify_backlog=64'),
 ], ids=['aio', 'uring', 'sectors', 'large', 'mixed'])
@@ -85,7 +85,8 @@ def test_fio(guest, iscsi, start, tmp_path, engine, block, depth, extra):
     iscsi.logout()
 
 
-@pytest.mark.parametrize('digest', ['None', 'CRC32C'])
+@pytest.mark.parametrize('digest', [
+    pytest.param('None', marks=pytest.mark.long), 'CRC32C'])
 def test_blocks_of_4096_bytes(guest, iscsi, start, digest):
     start(target([ram(block_size=4096)]))
     iscsi.login({'node.conn[0].iscsi.HeaderDigest': digest,

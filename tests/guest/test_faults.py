@@ -36,8 +36,9 @@ def errors(guest):
                  'true')
 
 
-@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL],
-                         ids=['ended', 'killed'])
+@pytest.mark.parametrize('how', [
+    pytest.param(signal.SIGTERM, id='ended', marks=pytest.mark.long),
+    pytest.param(signal.SIGKILL, id='killed')])
 def test_target_restarted_under_fio(guest, iscsi, start, tmp_path, how):
     """The kernel logs in again; no I/O error, no wrong byte."""
     tgt = start(target([file(tmp_path / 'disk')]))
@@ -47,8 +48,7 @@ def test_target_restarted_under_fio(guest, iscsi, start, tmp_path, how):
     work = guest.begin(
         'fio --name=v --filename=%s --rw=randwrite --bs=4k --size=8m '
         '--ioengine=libaio --iodepth=32 --direct=1 --verify=crc32c '
-        '--verify_fatal=1 --do_verify=1 --loops=20 --time_based '
-        '--runtime=20' % disk)
+        '--verify_fatal=1 --do_verify=1 --time_based --runtime=12' % disk)
     for _ in range(2):
         wrote = tgt.rpc('bdev_get_iostat', name='File0')
         before = wrote['bdevs'][0]['num_write_ops']
@@ -98,6 +98,7 @@ def test_killed_under_flushes(guest, iscsi, start, tmp_path):
     iscsi.logout()
 
 
+@pytest.mark.long
 def test_file_system_over_a_kill(guest, iscsi, start, tmp_path):
     """ext4's journal, with the target killed while files are made."""
     tgt = start(target([file(tmp_path / 'disk')]))
@@ -123,7 +124,9 @@ LOAD = ('fio --name=%s --filename=%s --rw=%s --bs=1m --size=16m --direct=1 '
         '--continue_on_error=none')
 
 
-def test_hot_remove(guest, iscsi, start):
+@pytest.mark.parametrize('rounds', [
+    1, pytest.param(10, marks=pytest.mark.long)])
+def test_hot_remove(guest, iscsi, start, rounds):
     """
     The guide's known bug, from the kernel: 1 MiB writes and reads on a disk
     that is deleted. The other LUN goes on, and the name can come back.
@@ -136,8 +139,8 @@ def test_hot_remove(guest, iscsi, start):
     other = guest.begin(
         'fio --name=v --filename=%s --rw=randrw --bs=16k --size=4m '
         '--direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c '
-        '--verify_fatal=1 --time_based --runtime=15' % stays)
-    for n in range(3):
+        '--verify_fatal=1 --time_based --runtime=%d' % (stays, 5 + 5 * rounds))
+    for _ in range(rounds):
         loads = [guest.begin(LOAD % (rw, goes, rw))
                  for rw in ('write', 'read')]
         before = tgt.rpc('bdev_get_iostat', name='Malloc1')['bdevs'][0]
@@ -157,13 +160,14 @@ def test_hot_remove(guest, iscsi, start):
         guest.until('ls -d /sys/class/iscsi_session/session*/device/'
                     'target*/*:1/block/*')
         goes = iscsi.disk(1)
-    other.wait(60)
+    other.wait(120)
     guest('dd if=/dev/urandom of=%s bs=1M count=4 oflag=direct 2>&1' % goes)
     # How the kernel puts "reported LUNs data has changed".
     assert 'LUN assignments on this target have changed' in guest('dmesg')
     iscsi.logout()
 
 
+@pytest.mark.long
 def test_multipath(guest, iscsi, start, tmp_path):
     """Two portals, of which one goes away and comes back."""
     tgt = start(target([file(tmp_path / 'disk')], portals=[
@@ -176,8 +180,6 @@ def test_multipath(guest, iscsi, start, tmp_path):
         'ls -d /sys/class/iscsi_session/session*/device/target*/*/block/*'
     ).split())
     assert len(paths) == 2
-    names = {guest('sg_vpd -p di -i %s' % p) for p in paths}
-    assert len(names) >= 1
     assert len({guest('cat /sys/block/%s/device/wwid' % p.split('/')[-1])
                 for p in paths}) == 1
     guest('modprobe dm-multipath; modprobe dm-round-robin')

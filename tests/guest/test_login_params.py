@@ -86,7 +86,15 @@ def move(guest):
     return it
 
 
-@pytest.mark.parametrize('case', CASES)
+# In each run: those that differ most. The others when there is time.
+EACH_TIME = ('digests crc32c first', 'digests none first', 'R2T only',
+             'no immediate data', 'small bursts', 'large bursts',
+             'small segments with digests', 'small commands')
+
+
+@pytest.mark.parametrize('case', [
+    case if case in EACH_TIME else
+    pytest.param(case, marks=pytest.mark.long) for case in CASES])
 def test_parameter(guest, iscsi, start, move, case):
     settings, wanted = CASES[case]
     start(target([ram(size_mib=16)]))
@@ -142,7 +150,9 @@ def chap(secret=SECRET, mutual=None, algorithms=None):
     return settings
 
 
-@pytest.mark.parametrize('algorithm', ['MD5', 'SHA1', 'SHA256', 'SHA3-256'])
+@pytest.mark.parametrize('algorithm', [
+    'MD5', pytest.param('SHA1', marks=pytest.mark.long),
+    pytest.param('SHA256', marks=pytest.mark.long), 'SHA3-256'])
 def test_chap(guest, iscsi, start, move, algorithm):
     start(with_chap(False))
     iscsi.login(chap(algorithms=algorithm))
