@@ -271,6 +271,14 @@ void conn_reject(struct conn *c, enum reject_reason reason)
 	c->now.reject = (uint8_t)reason;
 }
 
+/* Task management that also acts on what was sent before it. Not TASK
+ * REASSIGN, by which an initiator learns what has not come (7.2.2). */
+static bool waits_for_elders(const uint8_t *bhs)
+{
+	return (bhs[BHS_OPCODE] & ISCSI_OPCODE_MASK) == ISCSI_TMF_REQUEST &&
+	       (bhs[BHS_FLAGS] & 0x7f) != ISCSI_TMF_TASK_REASSIGN;
+}
+
 static void full_feature_header(struct conn *c)
 {
 	const uint8_t *bhs = c->rx.bhs;
@@ -293,7 +301,7 @@ static void full_feature_header(struct conn *c)
 	if (row->cmdsn) {
 		switch (session_cmdsn(c->session, load_be32(bhs + BHS_CMDSN),
 				      bhs[BHS_OPCODE] & ISCSI_IMMEDIATE,
-				      c->now.opcode == ISCSI_TMF_REQUEST)) {
+				      waits_for_elders(bhs))) {
 		case CMDSN_NOW:
 			break;
 		case CMDSN_IGNORE:

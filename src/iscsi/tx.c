@@ -292,8 +292,9 @@ static void item_done(struct conn *c, struct tx_item *item, int error)
 		free(container_of(item, struct resend, tx));
 		break;
 	case TX_COMMAND:
-		/* Not sent, or not for sure: a new connection will ask. */
-		if (!error || !c->orphaned)
+		/* Sent or not, nobody has said that it came: a new connection
+		 * will ask. */
+		if (!c->orphaned)
 			cmd_free(container_of(item, struct cmd, tx));
 		break;
 	case TX_CONTROL:
@@ -331,11 +332,13 @@ void tx_sent(struct stream *stream, int error)
 	struct conn *c = container_of(stream, struct conn, stream);
 
 	ASSERT(c->batch);
-	batch_end(c, error);
+	/* First the state, which says what becomes of the tasks in the batch;
+	 * tx_drop() gives it back. */
 	if (error) {
 		conn_close(c, CLOSE_RESET);
 		return;
 	}
+	batch_end(c, 0);
 	if (c->state == CONN_CLOSING)
 		return;
 	if (c->state == CONN_MOVING) {
