@@ -106,7 +106,7 @@ void cmd_complete_early(struct cmd *cmd)
  * else refers to it. */
 static void drop(struct cmd *cmd)
 {
-	if (cmd->conn->state != CONN_CLOSING &&
+	if (cmd->task.aborted && cmd->conn->state == CONN_FULL &&
 	    cmd->task.status == SCSI_TASK_ABORTED)
 		cmd_complete(cmd);
 	else
@@ -121,7 +121,8 @@ static void task_done(struct scsi_task *task)
 
 	if (!task->aborted && cmd->conn->orphaned)
 		return; /* until somebody adopts it */
-	if (task->aborted || cmd->conn->state == CONN_CLOSING)
+	/* RFC 7143, 11.15: nothing follows the Logout Response. */
+	if (task->aborted || cmd->conn->state != CONN_FULL)
 		drop(cmd);
 	else
 		cmd_complete(cmd);

@@ -8,18 +8,25 @@
  * DataPDUInOrder and DataSequenceInOrder are always Yes.
  */
 
-/* The task ends with ABORTED COMMAND; 0: there was no room, so BUSY. */
+/* The task ends with ABORTED COMMAND. */
 void data_out_fail(struct cmd *cmd, uint16_t asc_ascq)
 {
 	if (list_linked(&cmd->r2t_tx.link))
 		list_remove(&cmd->r2t_tx.link);
 	cmd->unsol_open = false;
 	scsi_task_fail(&cmd->task, asc_ascq);
-	if (asc_ascq == 0) {
-		cmd->task.status = SCSI_BUSY;
-		cmd->task.sense_len = 0;
-	}
 	cmd_complete(cmd);
+}
+
+void data_out_refuse(struct cmd *cmd, bool more)
+{
+	cmd->unsol_open = false;
+	scsi_task_refuse(&cmd->task);
+	cmd->wants_data = false;
+	if (more)
+		cmd->waits_final = true; /* 11.4.2 */
+	else
+		cmd_complete(cmd);
 }
 
 /* Asks for the next bursts, or runs the command when nothing is missing. */

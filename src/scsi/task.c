@@ -378,6 +378,16 @@ static void unwait(struct scsi_task *t)
 		list_remove(&t->waiter.link);
 }
 
+void scsi_task_refuse(struct scsi_task *t)
+{
+	ASSERT(t->state == SCSI_TASK_WAIT_BUFFERS ||
+	       t->state == SCSI_TASK_BLOCKED);
+	unwait(t);
+	t->state = SCSI_TASK_COMPLETE;
+	t->status = SCSI_BUSY;
+	t->sense_len = 0;
+}
+
 void scsi_task_release(struct scsi_task *t)
 {
 	struct scsi_core *core = t->nexus->dv->core;
