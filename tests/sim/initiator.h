@@ -43,6 +43,7 @@ struct ini_options {
 	/* How to behave. */
 	bool odd_pieces;   /* Data-Out of random lengths */
 	bool others_reset; /* tasks may vanish by another session's reset */
+	bool disks_leave;  /* TASK ABORTED need not wait for Data-Out */
 	const char *trace; /* prints every header, with this before it */
 };
 

@@ -109,8 +109,9 @@ static void take_status(struct initiator *ini, struct ini_cmd *cmd,
 	       "a residual count without a flag");
 	EXPECT(!cmd->underflow || cmd->residual <= cmd->edtl,
 	       "underflow by %u of %u bytes", cmd->residual, cmd->edtl);
-	/* 11.4.2 */
-	EXPECT(cmd->unsol_left == 0 && cmd->nr2t == 0,
+	/* 11.4.2; but a disk that has left waits for nobody. */
+	EXPECT((cmd->unsol_left == 0 && cmd->nr2t == 0) ||
+		       (ini->opt.disks_leave && cmd->status == 0x40),
 	       "status before the last Data-Out");
 	EXPECT(cmd->sequence == 0, "status inside a sequence of Data-In");
 	if (cmd->response != ISCSI_RESPONSE_COMPLETED || cmd->status != 0)
