@@ -110,7 +110,7 @@ static void login(struct client *c)
 {
 	static const char op[] = "InitialR2T=No\0ImmediateData=Yes\0"
 				 "MaxBurstLength=1048576\0"
-				 "FirstBurstLength=262144\0"
+				 "FirstBurstLength=65536\0"
 				 "MaxRecvDataSegmentLength=262144";
 	uint8_t stage = c->head[1] & 0x0f;
 	struct reply *r = reply(c);
