@@ -14,11 +14,11 @@ struct op;
 typedef void op_done_fn(struct op *op);
 
 struct op {
-	op_done_fn *done;   /* set by the owner before the start */
-	int32_t res;        /* result: >= 0, or -errno; valid in done() */
-	uint32_t magic;     /* OP_ACTIVE between start and done() */
-	struct list link;   /* the engine's, while active */
-	union {             /* the engine's, while active */
+	op_done_fn *done; /* set by the owner before the start */
+	int32_t res;	  /* result: >= 0, or -errno; valid in done() */
+	uint32_t magic;	  /* OP_ACTIVE between start and done() */
+	struct list link; /* the engine's, while active */
+	union {		  /* the engine's, while active */
 		uint64_t priv[8];
 		void *ptr[8];
 	};
@@ -33,8 +33,8 @@ static inline int op_active(const struct op *op)
 
 /* Work that runs on another core. The poster may not touch it until run(). */
 struct mail {
-	struct mail *next;                /* the mailbox's */
-	void (*run)(struct mail *mail);   /* on the receiving reactor */
+	struct mail *next;		/* the mailbox's */
+	void (*run)(struct mail *mail); /* on the receiving reactor */
 };
 
 /* Work for the end of the current batch of events, on the same core. */
@@ -47,5 +47,5 @@ struct deferred {
 struct timer {
 	void (*expired)(struct timer *t);
 	uint64_t due_ns;
-	uint32_t slot;                    /* place in the heap, 0 when off */
+	uint32_t slot; /* place in the heap, 0 when off */
 };

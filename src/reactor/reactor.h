@@ -33,12 +33,12 @@ struct bufpool;
  */
 
 struct reactor_options {
-	const uint32_t *cores;      /* CPU numbers, @ncores of them */
-	uint32_t ncores;            /* 1..REACTORS_MAX */
-	uint32_t main_core;         /* index into @cores: the control reactor */
-	uint32_t poll_us_max;       /* spin at most this long; 0 = never */
-	bool pin;                   /* bind each thread to its CPU */
-	size_t small_bufs;          /* per reactor; 0 = default */
+	const uint32_t *cores; /* CPU numbers, @ncores of them */
+	uint32_t ncores;       /* 1..REACTORS_MAX */
+	uint32_t main_core;    /* index into @cores: the control reactor */
+	uint32_t poll_us_max;  /* spin at most this long; 0 = never */
+	bool pin;	       /* bind each thread to its CPU */
+	size_t small_bufs;     /* per reactor; 0 = default */
 	size_t large_bufs;
 };
 
@@ -66,8 +66,8 @@ struct reactor *reactors_get(struct reactors *set, uint32_t index);
 /* The control reactor: owner of configuration, login and RPC. */
 struct reactor *reactors_main(struct reactors *set);
 
-uint32_t reactor_index(const struct reactor *r);   /* 0..count-1 */
-uint32_t reactor_cpu(const struct reactor *r);     /* CPU number */
+uint32_t reactor_index(const struct reactor *r); /* 0..count-1 */
+uint32_t reactor_cpu(const struct reactor *r);	 /* CPU number */
 struct reactors *reactor_set(const struct reactor *r);
 struct bufpool *reactor_bufpool(struct reactor *r);
 
@@ -78,9 +78,9 @@ struct reactor *reactor_current(void);
 uint64_t reactor_now_ns(const struct reactor *r);
 
 struct reactor_stats {
-	uint64_t turns;             /* of the loop */
-	uint64_t sleeps;            /* times it blocked in the kernel */
-	uint64_t busy_ns, idle_ns;  /* coarse */
+	uint64_t turns;		   /* of the loop */
+	uint64_t sleeps;	   /* times it blocked in the kernel */
+	uint64_t busy_ns, idle_ns; /* coarse */
 };
 void reactor_get_stats(const struct reactor *r, struct reactor_stats *ret);
 
@@ -112,7 +112,7 @@ void mail_post(struct reactor *to, struct mail *mail);
 struct fanout {
 	void (*fn)(struct fanout *f, struct reactor *r);
 	void (*done)(struct fanout *f);
-	struct reactor *origin;     /* the rest is the reactor layer's */
+	struct reactor *origin; /* the rest is the reactor layer's */
 	struct mail *mails;
 	uint32_t left;
 };
@@ -189,13 +189,13 @@ struct stream_ops {
 
 struct stream {
 	const struct stream_ops *ops;
-	struct reactor *reactor;    /* NULL while detached */
+	struct reactor *reactor; /* NULL while detached */
 	int fd;
 	/* The rest is the engine's. */
 	uint32_t flags;
-	uint8_t *direct;            /* where the next bytes go */
-	size_t direct_len;          /* how many of them */
-	uint8_t *kept;              /* bytes that data() did not take */
+	uint8_t *direct;   /* where the next bytes go */
+	size_t direct_len; /* how many of them */
+	uint8_t *kept;	   /* bytes that data() did not take */
 	size_t kept_len, kept_off;
 	struct iovec *send_iov;
 	unsigned int send_iovcnt;
@@ -262,7 +262,7 @@ struct listener {
 	void (*released)(struct listener *l);
 	struct reactor *reactor;
 	int fd;
-	struct op op;               /* the engine's */
+	struct op op; /* the engine's */
 	uint32_t flags;
 	struct list link;
 	void *engine;

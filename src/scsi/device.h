@@ -18,22 +18,22 @@
 #include "bdev/bdev.h"
 #include "scsi/nexus.h"
 
-struct scsi_server;             /* all devices and luns of a process */
+struct scsi_server; /* all devices and luns of a process */
 struct scsi_device;
 struct lun;
 
 int scsi_server_create(struct reactors *set, struct bdev_registry *bdevs,
 		       struct scsi_server **ret);
-void scsi_server_destroy(struct scsi_server *s);  /* nothing is left in it */
+void scsi_server_destroy(struct scsi_server *s); /* nothing is left in it */
 
 /* Identity and kind of a logical unit; zero and NULL mean the default. Names
  * are the configuration's. Kept per bdev name. */
 struct lun_options {
-	const char *vendor;         /* 8 characters, default "ISCSITGT" */
-	const char *product;        /* 16, default the bdev's product */
-	const char *revision;       /* 4 */
-	const char *serial;         /* default: from the bdev's uuid */
-	uint64_t naa;               /* default: locally assigned, from uuid */
+	const char *vendor;   /* 8 characters, default "ISCSITGT" */
+	const char *product;  /* 16, default the bdev's product */
+	const char *revision; /* 4 */
+	const char *serial;   /* default: from the bdev's uuid */
+	uint64_t naa;	      /* default: locally assigned, from uuid */
 	bool read_only;
 	bool removable;
 	/* SBC-3, 5.12 and others: the 32-byte commands are for protection type
@@ -43,8 +43,8 @@ struct lun_options {
 
 struct scsi_change {
 	void (*done)(struct scsi_change *change);
-	int result;                 /* 0 or -errno */
-	uint32_t lun_id;            /* the LUN that was added */
+	int result;	 /* 0 or -errno */
+	uint32_t lun_id; /* the LUN that was added */
 };
 
 /* @name: the target's iSCSI name; it stays valid while the device lives. */
@@ -72,12 +72,12 @@ int scsi_device_remove_lun(struct scsi_device *d, uint32_t lun_id,
 /* NULL: no such LUN. */
 const char *scsi_device_lun_bdev(const struct scsi_device *d, uint32_t lun_id);
 
-enum scsi_access_state {        /* SPC-4, 5.15.2.4 */
-	SCSI_ACCESS_OPTIMIZED = 0x0,
-	SCSI_ACCESS_NON_OPTIMIZED = 0x1,
-	SCSI_ACCESS_STANDBY = 0x2,
-	SCSI_ACCESS_UNAVAILABLE = 0x3,
-	SCSI_ACCESS_TRANSITIONING = 0xf,
+enum scsi_access_state { /* SPC-4, 5.15.2.4 */
+			 SCSI_ACCESS_OPTIMIZED = 0x0,
+			 SCSI_ACCESS_NON_OPTIMIZED = 0x1,
+			 SCSI_ACCESS_STANDBY = 0x2,
+			 SCSI_ACCESS_UNAVAILABLE = 0x3,
+			 SCSI_ACCESS_TRANSITIONING = 0xf,
 };
 /*
  * How good that target port is for all of the device's LUNs; a new port is

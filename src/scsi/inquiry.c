@@ -40,7 +40,7 @@ static enum scsi_step standard(struct scsi_task *t)
 	data[3] = 0x10 | 0x02; /* HISUP, format */
 	data[4] = STANDARD_LEN - 5;
 	data[5] = 0x30 | 0x08; /* TPGS: both ways; 3PC */
-	data[7] = 0x02; /* CMDQUE */
+	data[7] = 0x02;	       /* CMDQUE */
 	memset(data + 8, ' ', 28);
 	put_versions(data + 58);
 	if (lun != NULL) {

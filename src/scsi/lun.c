@@ -137,8 +137,7 @@ static void close_done(struct sweep *s)
 void lun_try_close(struct lun *lun)
 {
 	if (!list_empty(&lun->slots) || !list_empty(&lun->locks_held) ||
-	    lun->wipe != NULL ||
-	    sweep_active(&lun->mark_sweep) ||
+	    lun->wipe != NULL || sweep_active(&lun->mark_sweep) ||
 	    sweep_active(&lun->resize_sweep) || sweep_active(&lun->close_sweep))
 		return;
 	sweep_start(&lun->close_sweep);

@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "reactor/reactor.h"
 
-#define SCSI_LUNS_MAX 256       /* per target: LUN 0..255 */
+#define SCSI_LUNS_MAX 256 /* per target: LUN 0..255 */
 
 struct scsi_device;
 struct scsi_task;
@@ -21,40 +21,40 @@ struct device_view;
 /* RFC 7143, 3: "name,i,0x" and 12 hex digits; "name,t,0x" and 4. */
 #define SCSI_PORT_NAME_MAX (ISCSI_NAME_MAX + 18)
 
-#define SCSI_ECHO_MAX 256       /* bytes of the echo buffer */
-#define COPY_RECORDS_MAX 8      /* copies that a nexus can ask about */
+#define SCSI_ECHO_MAX	   256 /* bytes of the echo buffer */
+#define COPY_RECORDS_MAX   8   /* copies that a nexus can ask about */
 
 /* What is known of a copy (copy.h). */
 struct copy_record {
 	bool used, running;
 	bool aborted;
-	uint8_t action;                         /* service action */
-	uint8_t status;                         /* how the command ended */
+	uint8_t action; /* service action */
+	uint8_t status; /* how the command ended */
 	uint8_t sense_len;
 	uint8_t sense[32];
-	uint16_t segments;                      /* done */
+	uint16_t segments; /* done */
 	uint32_t list_id;
 	uint32_t age;
-	uint64_t bytes;                         /* copied */
+	uint64_t bytes; /* copied */
 };
 
 struct scsi_nexus {
 	/* Set by the transport before scsi_nexus_open(). */
 	struct reactor *reactor;
-	struct scsi_device *device;             /* the target */
+	struct scsi_device *device; /* the target */
 	char initiator_name[ISCSI_NAME_MAX + 1];
 	uint8_t isid[6];
-	uint16_t tpgt;                          /* target portal group tag */
+	uint16_t tpgt; /* target portal group tag */
 	/* The device server's. */
-	struct list link;                       /* device view's nexuses */
-	struct device_view *dv;                 /* the device on this core */
-	uint64_t id;                            /* of all that ever were */
-	uint32_t ua[SCSI_LUNS_MAX];             /* pending, as bits (ua.h) */
-	uint8_t pr[SCSI_LUNS_MAX];              /* as bits (reserve.h) */
-	bool prevents[SCSI_LUNS_MAX];           /* forbids removal */
-	bool cleared;                           /* CLEAR TASK SET, in passing */
-	uint8_t access;                         /* of its port (alua.h) */
-	uint16_t echo_len, echo_lun;            /* WRITE BUFFER */
+	struct list link;	      /* device view's nexuses */
+	struct device_view *dv;	      /* the device on this core */
+	uint64_t id;		      /* of all that ever were */
+	uint32_t ua[SCSI_LUNS_MAX];   /* pending, as bits (ua.h) */
+	uint8_t pr[SCSI_LUNS_MAX];    /* as bits (reserve.h) */
+	bool prevents[SCSI_LUNS_MAX]; /* forbids removal */
+	bool cleared;		      /* CLEAR TASK SET, in passing */
+	uint8_t access;		      /* of its port (alua.h) */
+	uint16_t echo_len, echo_lun;  /* WRITE BUFFER */
 	uint8_t echo[SCSI_ECHO_MAX];
 	uint32_t copy_age;
 	struct copy_record copies[COPY_RECORDS_MAX];

@@ -30,29 +30,29 @@
 #include "scsi/nexus.h"
 #include "scsi/ua.h"
 
-#define SCSI_CDB_MAX   260    /* SPC-4, 4.2.3: variable length CDBs */
-#define SCSI_SENSE_MAX 252    /* SPC-4, 4.5: sense data */
+#define SCSI_CDB_MAX   260 /* SPC-4, 4.2.3: variable length CDBs */
+#define SCSI_SENSE_MAX 252 /* SPC-4, 4.5: sense data */
 #define SCSI_IOV_MAX   BDEV_IOV_MAX
 /* The largest transfer of one command, bytes (VPD B0 says it in blocks). */
 #define SCSI_TRANSFER_MAX (4u << 20)
 
-enum scsi_status {              /* SAM-5, 5.3.1 */
-	SCSI_GOOD = 0x00,
-	SCSI_CHECK_CONDITION = 0x02,
-	SCSI_CONDITION_MET = 0x04,
-	SCSI_BUSY = 0x08,
-	SCSI_RESERVATION_CONFLICT = 0x18,
-	SCSI_TASK_SET_FULL = 0x28,
-	SCSI_ACA_ACTIVE = 0x30,
-	SCSI_TASK_ABORTED = 0x40,
+enum scsi_status { /* SAM-5, 5.3.1 */
+		   SCSI_GOOD = 0x00,
+		   SCSI_CHECK_CONDITION = 0x02,
+		   SCSI_CONDITION_MET = 0x04,
+		   SCSI_BUSY = 0x08,
+		   SCSI_RESERVATION_CONFLICT = 0x18,
+		   SCSI_TASK_SET_FULL = 0x28,
+		   SCSI_ACA_ACTIVE = 0x30,
+		   SCSI_TASK_ABORTED = 0x40,
 };
 
-enum scsi_attr {                /* SAM-5, 8.6; RFC 7143, 11.3.1 coding */
-	SCSI_ATTR_UNTAGGED = 0,
-	SCSI_ATTR_SIMPLE = 1,
-	SCSI_ATTR_ORDERED = 2,
-	SCSI_ATTR_HEAD_OF_QUEUE = 3,
-	SCSI_ATTR_ACA = 4,
+enum scsi_attr { /* SAM-5, 8.6; RFC 7143, 11.3.1 coding */
+		 SCSI_ATTR_UNTAGGED = 0,
+		 SCSI_ATTR_SIMPLE = 1,
+		 SCSI_ATTR_ORDERED = 2,
+		 SCSI_ATTR_HEAD_OF_QUEUE = 3,
+		 SCSI_ATTR_ACA = 4,
 };
 
 enum scsi_step { SCSI_DONE, SCSI_PENDING, SCSI_WANT_DATA };
@@ -80,11 +80,11 @@ struct scsi_task_ops {
 
 enum scsi_task_state {
 	SCSI_TASK_FREE,
-	SCSI_TASK_WAIT_BUFFERS,     /* for data-out, or for a read */
-	SCSI_TASK_BLOCKED,          /* by the task set's order or a lock */
-	SCSI_TASK_DATA_OUT,         /* the transport's turn */
-	SCSI_TASK_RUNNING,          /* the backend's turn */
-	SCSI_TASK_COMPLETE,         /* the transport's turn, to the end */
+	SCSI_TASK_WAIT_BUFFERS, /* for data-out, or for a read */
+	SCSI_TASK_BLOCKED,	/* by the task set's order or a lock */
+	SCSI_TASK_DATA_OUT,	/* the transport's turn */
+	SCSI_TASK_RUNNING,	/* the backend's turn */
+	SCSI_TASK_COMPLETE,	/* the transport's turn, to the end */
 };
 
 /*
@@ -95,22 +95,22 @@ struct scsi_task {
 	/* ---- Set by the transport before scsi_task_start(). */
 	const struct scsi_task_ops *ops;
 	struct scsi_nexus *nexus;
-	uint64_t lun;               /* the 8 bytes of SAM-5 4.7, big-endian */
-	uint64_t tag;               /* unique in the nexus while it lives */
-	uint32_t edtl_out;          /* bytes the initiator offers (W), else 0 */
-	uint32_t edtl_in;           /* bytes it has room for (R), else 0 */
-	uint16_t cdb_len;           /* 6..SCSI_CDB_MAX; at least 16 present */
-	uint8_t attr;               /* enum scsi_attr */
-	uint8_t priority;           /* RFC 7144, 0 = none */
+	uint64_t lun;	   /* the 8 bytes of SAM-5 4.7, big-endian */
+	uint64_t tag;	   /* unique in the nexus while it lives */
+	uint32_t edtl_out; /* bytes the initiator offers (W), else 0 */
+	uint32_t edtl_in;  /* bytes it has room for (R), else 0 */
+	uint16_t cdb_len;  /* 6..SCSI_CDB_MAX; at least 16 present */
+	uint8_t attr;	   /* enum scsi_attr */
+	uint8_t priority;  /* RFC 7144, 0 = none */
 	/* Data must not change while a digest covers it, nor reach the medium
 	 * before its digest was checked: no mapping of the medium. */
-	bool stable_data;           /* (and the CDB, see below) */
+	bool stable_data; /* (and the CDB, see below) */
 
 	/* ---- Returned. */
-	uint8_t status;             /* enum scsi_status */
-	uint8_t state;              /* enum scsi_task_state */
+	uint8_t status; /* enum scsi_status */
+	uint8_t state;	/* enum scsi_task_state */
 	bool aborted;
-	uint16_t sense_len;         /* 0 = none */
+	uint16_t sense_len; /* 0 = none */
 	uint16_t status_qualifier;
 	/* What the CDB asks for. May differ from edtl_*: the transport moves
 	 * the smaller and reports the residual. */
@@ -118,31 +118,31 @@ struct scsi_task {
 	uint32_t data_in_len;
 	/* data-out goes here; data-in comes from here. */
 	unsigned int iovcnt;
-	struct iovec *iov;          /* &iov_one, or the task's own array */
+	struct iovec *iov; /* &iov_one, or the task's own array */
 	struct iovec iov_one;
 
 	/* ---- The device server's. */
-	bool own_buffers;           /* iov_many came from the pool */
-	bool mapped;                /* iov is the medium itself */
-	bool wants_data;            /* SCSI_WANT_DATA was returned */
-	bool write_through;         /* FUA, or the write cache is off */
-	bool touches;               /* may be at the blocks of its range */
+	bool own_buffers;   /* iov_many came from the pool */
+	bool mapped;	    /* iov is the medium itself */
+	bool wants_data;    /* SCSI_WANT_DATA was returned */
+	bool write_through; /* FUA, or the write cache is off */
+	bool touches;	    /* may be at the blocks of its range */
 	const struct scsi_cmd *cmd;
-	struct lun_view *view;      /* NULL: no such LUN */
-	struct list link;           /* view->tasks */
+	struct lun_view *view; /* NULL: no such LUN */
+	struct list link;      /* view->tasks */
 	uint64_t lba;
 	uint64_t nblocks;
-	uint64_t seq;               /* order of arrival on this core */
-	struct extent_lock *lock;   /* held or asked for */
-	uint8_t cdb[SCSI_CDB_MAX];  /* the transport's; few are long */
+	uint64_t seq;		   /* order of arrival on this core */
+	struct extent_lock *lock;  /* held or asked for */
+	uint8_t cdb[SCSI_CDB_MAX]; /* the transport's; few are long */
 
 	/* ---- What few commands touch. */
-	uint32_t buf_len;           /* bytes had from the pool */
+	uint32_t buf_len; /* bytes had from the pool */
 	struct buf_waiter waiter;
 	enum scsi_step (*resume)(struct scsi_task *task);
-	uint64_t scratch[8];        /* a command's own, between its steps */
-	void *order;                /* a command's memory; freed with it */
-	struct mail mail;           /* to the home reactor and back */
+	uint64_t scratch[8]; /* a command's own, between its steps */
+	void *order;	     /* a command's memory; freed with it */
+	struct mail mail;    /* to the home reactor and back */
 	bool (*home)(struct scsi_task *task, struct lun_state *state,
 		     enum ua_bit *ret_ua);
 	struct bdev_io io;
@@ -198,29 +198,29 @@ enum scsi_tmf_function {
 	SCSI_TMF_QUERY_ASYNC_EVENT,
 };
 
-enum scsi_tmf_response {        /* SAM-5, 7.1 */
-	SCSI_TMF_COMPLETE,
-	SCSI_TMF_SUCCEEDED,         /* QUERY *: yes */
-	SCSI_TMF_INCORRECT_LUN,
-	SCSI_TMF_REJECTED,          /* not supported */
+enum scsi_tmf_response { /* SAM-5, 7.1 */
+			 SCSI_TMF_COMPLETE,
+			 SCSI_TMF_SUCCEEDED, /* QUERY *: yes */
+			 SCSI_TMF_INCORRECT_LUN,
+			 SCSI_TMF_REJECTED, /* not supported */
 };
 
 struct scsi_tmf {
 	struct scsi_nexus *nexus;
 	enum scsi_tmf_function function;
 	uint64_t lun;
-	struct scsi_task *task;     /* ABORT TASK, QUERY TASK: found by tag */
+	struct scsi_task *task; /* ABORT TASK, QUERY TASK: found by tag */
 	/* Comes from the loop, on the nexus' reactor, after every task that it
 	 * aborts has been released by its transport, on every core. */
 	void (*done)(struct scsi_tmf *tmf);
 	enum scsi_tmf_response response;
-	uint32_t additional;        /* QUERY ASYNC EVENT: 3 bytes of response */
-	bool missed;                /* ABORT TASK: the task was over already */
+	uint32_t additional; /* QUERY ASYNC EVENT: 3 bytes of response */
+	bool missed;	     /* ABORT TASK: the task was over already */
 	/* ---- The device server's. */
-	struct list link;           /* core's, until done */
+	struct list link; /* core's, until done */
 	struct sweep *sweep;
 	struct lun_view *view;
-	uint64_t seq;               /* older tasks are meant */
+	uint64_t seq; /* older tasks are meant */
 	bool started;
 };
 void scsi_tmf_start(struct scsi_tmf *tmf);

@@ -33,8 +33,8 @@ enum ua_bit {
 };
 
 /* Resets and power on stand for what came before them (SAM-5, 5.14.2). */
-#define UA_RESETS (1u << UA_POWER_ON | 1u << UA_BUS_RESET | \
-		   1u << UA_DEVICE_RESET)
+#define UA_RESETS \
+	(1u << UA_POWER_ON | 1u << UA_BUS_RESET | 1u << UA_DEVICE_RESET)
 
 uint16_t ua_asc(enum ua_bit ua);
 

@@ -237,8 +237,7 @@ int target_node_add_map(struct target_node *n, int32_t pg_tag, int32_t ig_tag,
 				       "no room for another target port",
 				       error);
 		(void)scsi_device_set_access_state(
-			n->device, pg->tag,
-			(enum scsi_access_state)pg->access);
+			n->device, pg->tag, (enum scsi_access_state)pg->access);
 	}
 	portal_group_ref(pg);
 	n->maps[n->nmaps].pg = pg;

@@ -15,14 +15,14 @@
 #include "reactor/net.h"
 #include "scsi/device.h"
 
-#define PORTALS_MAX        1024   /* per portal group */
-#define GROUP_ENTRIES_MAX  256    /* initiators, netmasks per group */
-#define TARGET_MAPS_MAX    256    /* PG-IG maps of a target */
-#define TARGET_ALIAS_MAX   255
-#define CHAP_NAME_MAX      255
-#define CHAP_SECRET_MAX    255
+#define PORTALS_MAX	  1024 /* per portal group */
+#define GROUP_ENTRIES_MAX 256  /* initiators, netmasks per group */
+#define TARGET_MAPS_MAX	  256  /* PG-IG maps of a target */
+#define TARGET_ALIAS_MAX  255
+#define CHAP_NAME_MAX	  255
+#define CHAP_SECRET_MAX	  255
 
-struct targets;                   /* all of it */
+struct targets; /* all of it */
 
 int targets_create(struct scsi_server *scsi, struct targets **ret);
 void targets_destroy(struct targets *t);
@@ -32,7 +32,7 @@ struct auth_policy {
 	bool disable_chap;
 	bool require_chap;
 	bool mutual_chap;
-	int32_t chap_group;         /* 0 = none */
+	int32_t chap_group; /* 0 = none */
 };
 /* The combinations that SPDK allows: {}, disable, require, require+mutual;
  * chap_group >= 0. 0 or -EINVAL. */
@@ -42,24 +42,24 @@ int auth_policy_check(const struct auth_policy *p);
 struct portal {
 	struct list link;
 	struct portal_group *group;
-	char *host;                 /* as given: "127.0.0.1", "[::1]", "*" */
+	char *host; /* as given: "127.0.0.1", "[::1]", "*" */
 	char *port;
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
-	void *listener;             /* the iscsi layer's; NULL = not open */
+	void *listener; /* the iscsi layer's; NULL = not open */
 };
 
 struct portal_group {
 	struct list link;
-	uint16_t tag;               /* 1..65535 */
-	bool is_private;            /* not shown in discovery */
-	bool wait;                  /* not to be opened until started */
-	struct auth_policy auth;    /* discovery on this group */
+	uint16_t tag;		 /* 1..65535 */
+	bool is_private;	 /* not shown in discovery */
+	bool wait;		 /* not to be opened until started */
+	struct auth_policy auth; /* discovery on this group */
 	bool auth_set;
-	uint8_t access;             /* enum scsi_access_state */
+	uint8_t access; /* enum scsi_access_state */
 	struct list portals;
 	uint32_t nportals;
-	uint32_t refs;              /* maps and sessions */
+	uint32_t refs; /* maps and sessions */
 	bool removed;
 };
 
@@ -86,8 +86,8 @@ void portal_group_unref(struct portal_group *pg);
 /* ---- Initiator groups. */
 struct initiator_group {
 	struct list link;
-	int32_t tag;                /* >= 1 */
-	char **initiators;          /* "ANY", "!ANY", name, "!name" */
+	int32_t tag;	   /* >= 1 */
+	char **initiators; /* "ANY", "!ANY", name, "!name" */
 	uint32_t ninitiators;
 	char **netmasks;
 	uint32_t nnetmasks;
@@ -122,7 +122,7 @@ struct target_map {
 struct target_redirect {
 	struct list link;
 	struct portal_group *pg;
-	char host[ADDR_TEXT_MAX];           /* numeric, as given */
+	char host[ADDR_TEXT_MAX]; /* numeric, as given */
 	char port[8];
 };
 
@@ -130,16 +130,16 @@ struct target_node {
 	struct list link;
 	struct targets *targets;
 	char name[ISCSI_NAME_MAX + 1];
-	char alias[TARGET_ALIAS_MAX + 1];   /* "" = none */
+	char alias[TARGET_ALIAS_MAX + 1]; /* "" = none */
 	struct scsi_device *device;
-	uint32_t queue_depth;               /* the command window */
-	bool header_digest, data_digest;    /* required */
+	uint32_t queue_depth;		 /* the command window */
+	bool header_digest, data_digest; /* required */
 	struct auth_policy auth;
 	struct target_map maps[TARGET_MAPS_MAX];
 	uint32_t nmaps;
-	bool removing;                      /* login answers 0x0204 */
-	uint32_t changes;                   /* of LUNs, under way: control's */
-	uint32_t nsessions;                 /* the iscsi layer's count */
+	bool removing;	    /* login answers 0x0204 */
+	uint32_t changes;   /* of LUNs, under way: control's */
+	uint32_t nsessions; /* the iscsi layer's count */
 	/* Login redirection, per public portal group. */
 	struct list redirects;
 	/* target_node_destroy(): the caller's, and the one under way. */
@@ -167,9 +167,8 @@ int target_node_set_redirect(struct target_node *n, int32_t pg_tag,
 			     const char *host, const char *port,
 			     const char **ret_why);
 /* NULL: logins through @pg are not redirected. */
-const struct target_redirect *
-target_node_redirect(const struct target_node *n,
-		     const struct portal_group *pg);
+const struct target_redirect *target_node_redirect(
+	const struct target_node *n, const struct portal_group *pg);
 /* All sessions are gone (see iscsi/server.h). Destroys device and node: the
  * name is free at once, the memory when @change (may be NULL) is done. */
 void target_node_destroy(struct target_node *n, struct scsi_change *change);
@@ -177,7 +176,7 @@ void target_node_destroy(struct target_node *n, struct scsi_change *change);
 /* ---- Who may what. */
 enum target_access {
 	TARGET_ALLOWED,
-	TARGET_DENIED,              /* 0x0202 */
+	TARGET_DENIED, /* 0x0202 */
 };
 /*
  * May @initiator, from @peer, log in to @n through @pg? SPDK's rule: the maps
@@ -200,7 +199,7 @@ uint32_t target_node_visible(const struct target_node *n, const char *initiator,
 struct chap_secret {
 	char user[CHAP_NAME_MAX + 1];
 	char secret[CHAP_SECRET_MAX + 1];
-	char muser[CHAP_NAME_MAX + 1];      /* "" = none */
+	char muser[CHAP_NAME_MAX + 1]; /* "" = none */
 	char msecret[CHAP_SECRET_MAX + 1];
 };
 struct auth_group;

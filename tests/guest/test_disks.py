@@ -127,7 +127,7 @@ def test_luns_come_and_go(guest, iscsi, start):
     iscsi.login()
     disk = iscsi.disk()
     guest('mkfs.ext4 -q %s && mount %s /mnt' % (disk, disk))
-    work = guest.begin('for i in $(seq 40); do dd if=/dev/urandom '
+    work = guest.begin('for i in $(seq 20); do dd if=/dev/urandom '
                        'of=/mnt/f bs=64k count=8 conv=fsync || exit 1; done')
     for n in range(2):
         tgt.rpc('bdev_malloc_create', name='Malloc1', num_blocks=8192,

@@ -16,8 +16,8 @@
 #include "scsi/task.h"
 
 #define RIG_LIMIT_NS (100ull * 1000 * 1000 * 1000)
-#define RIG_CORES 2
-#define RIG_NEXUSES 4           /* nexus n is on core n % RIG_CORES */
+#define RIG_CORES    2
+#define RIG_NEXUSES  4 /* nexus n is on core n % RIG_CORES */
 
 struct rig {
 	struct reactors *set;
@@ -27,14 +27,14 @@ struct rig {
 	struct scsi_nexus nexus[RIG_NEXUSES];
 	struct bdev *bdev;
 	uint32_t block_size;
-	struct xfer *last;          /* of rig_run() */
+	struct xfer *last; /* of rig_run() */
 };
 
 /* What the transport does at each turn. */
 enum rig_hold {
 	HOLD_NOT,
-	HOLD_DATA = 1,      /* keeps data-out to itself */
-	HOLD_RELEASE = 2,   /* does not release when it is complete */
+	HOLD_DATA = 1,	  /* keeps data-out to itself */
+	HOLD_RELEASE = 2, /* does not release when it is complete */
 };
 
 struct xfer {
@@ -42,10 +42,10 @@ struct xfer {
 	struct rig *rig;
 	struct mail mail;
 	uint8_t *out;
-	uint8_t *in;        /* task.edtl_in bytes */
+	uint8_t *in; /* task.edtl_in bytes */
 	uint32_t in_len;
 	unsigned int hold;
-	bool wanted;        /* data-out was asked for */
+	bool wanted; /* data-out was asked for */
 	bool done, aborted, released;
 };
 
@@ -67,9 +67,9 @@ struct xfer *xfer_new(struct rig *rig, uint32_t nexus, const uint8_t *cdb,
 		      size_t len);
 void xfer_free(struct xfer *x);
 void xfer_out(struct xfer *x, const void *data, uint32_t len);
-void xfer_start(struct xfer *x);            /* from its core; returns at once */
-void xfer_go(struct xfer *x);               /* gives the data-out it held */
-void xfer_release(struct xfer *x);          /* it was held complete */
+void xfer_start(struct xfer *x);   /* from its core; returns at once */
+void xfer_go(struct xfer *x);	   /* gives the data-out it held */
+void xfer_release(struct xfer *x); /* it was held complete */
 
 /* All of a command. @out may be NULL. The xfer is kept by the rig until the
  * next run: its sense and in are valid. */
@@ -82,4 +82,5 @@ void check_sense(const struct xfer *x, uint8_t key, uint16_t asc);
 void check_field(const struct xfer *x, uint16_t byte, int bit);
 void check_good(const struct xfer *x);
 
-#define CDB(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
+#define CDB(...) \
+	(const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})

@@ -12,7 +12,8 @@ static int setup(void **state)
 	struct rig *rig = malloc(sizeof(*rig));
 
 	rig_create(rig, DISK_MALLOC, 2048, 512,
-		   &(struct lun_options){.long_cdbs = true, .removable = true}, NULL);
+		   &(struct lun_options){.long_cdbs = true, .removable = true},
+		   NULL);
 	rig_clear_ua(rig);
 	*state = rig;
 	return 0;
