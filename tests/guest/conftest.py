@@ -94,6 +94,9 @@ def leave(request, machines, name):
         print('console of the %s:\n%s' % (name, machine.console()))
         machines.drop(name)
         return
+    if machine.process.poll() is not None:      # ended by the test
+        machines.drop(name)
+        return
     try:
         clean = OpenIscsi(machine).forget()
         machine.healthy()
