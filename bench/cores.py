@@ -83,8 +83,8 @@ def compare(args, workload):
                 "workload": "write", "bytes": 1 << 20, "depth": 8,
                 "conns": 1}, 1.0)
         for _ in range(args.rounds):
-            # The load is where the reactor is, too: alike in both.
-            rounds.append((measure(args, one, workload, [0]),
+            # The same load in both: half of it comes from the other CPU.
+            rounds.append((measure(args, one, workload, [0, 1]),
                            measure(args, two, workload, [0, 1])))
     finally:
         one.stop()
