@@ -141,8 +141,7 @@ struct r2t {
 	uint32_t received;
 	uint32_t datasn; /* of the next Data-Out */
 	bool broken;	 /* a PDU of it was lost: the rest is asked for anew */
-	bool active;
-	bool queued; /* its PDU is still to be sent */
+	bool queued;	 /* its PDU is still to be sent */
 	uint32_t r2tsn;
 };
 
@@ -162,7 +161,6 @@ struct cmd {
 	bool receiving; /* pdu_rx places into its buffers */
 	bool direct;	/* the kernel does */
 	bool dead;	/* aborted: to be freed when it can be */
-	bool silent;	/* no response */
 	bool hashed;
 	bool waits_buffers;
 	bool wants_data; /* between SCSI_WANT_DATA and execute */
@@ -354,8 +352,6 @@ void tx_flush(struct deferred *d);
 void tx_sent(struct stream *stream, int error);
 /* The connection ends: nothing more is sent; gives items back. */
 void tx_drop(struct conn *c);
-/* Removes a command's items from the queue; false: the kernel has some. */
-bool tx_remove_cmd(struct conn *c, struct cmd *cmd);
 void conn_send_reject(struct conn *c, enum reject_reason reason,
 		      const uint8_t *bhs);
 void conn_send_async(struct conn *c, enum iscsi_async_event event, uint16_t p1,

@@ -43,7 +43,6 @@ void data_out_solicit(struct cmd *cmd)
 	while (cmd->nr2t < max && cmd->r2t_next < cmd->out_len) {
 		struct r2t *r = &cmd->r2t[cmd->nr2t++];
 
-		r->active = true;
 		r->queued = true;
 		r->ttt = cmd->conn->ttt_next++;
 		if (r->ttt == RESERVED_TAG)

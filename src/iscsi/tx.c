@@ -368,19 +368,6 @@ void tx_drop(struct conn *c)
 	}
 }
 
-bool tx_remove_cmd(struct conn *c, struct cmd *cmd)
-{
-	if (list_linked(&cmd->r2t_tx.link))
-		list_remove(&cmd->r2t_tx.link);
-	if (!list_linked(&cmd->tx.link))
-		return true;
-	/* Of what is in line the kernel may have the first part already. */
-	if (c->batch)
-		return false;
-	list_remove(&cmd->tx.link);
-	return true;
-}
-
 void conn_send_reject(struct conn *c, enum reject_reason reason,
 		      const uint8_t *bhs)
 {
