@@ -319,6 +319,14 @@ static inline uint32_t session_maxcmdsn(const struct session *s)
 	return s->expcmdsn + (s->queue_depth - s->window_used) - 1;
 }
 
+/* A Target Transfer Tag of our own: any but the reserved one (11.7.4). */
+static inline uint32_t conn_next_ttt(struct conn *c)
+{
+	if (c->ttt_next == RESERVED_TAG)
+		c->ttt_next++;
+	return c->ttt_next++;
+}
+
 /* ---- conn.c: life, framing, dispatch. */
 struct conn *conn_create(struct iscsi_server *server, struct iscsi_core *core,
 			 struct conn_record *record);
@@ -346,6 +354,8 @@ extern const struct stream_ops conn_stream_ops;
 void tx_queue(struct conn *c, struct tx_item *item);
 struct control_pdu *control_pdu_new(uint8_t opcode, uint8_t flags,
 				    size_t data_max);
+/* One that was never queued. */
+void control_pdu_discard(struct control_pdu *pdu);
 /* Takes @pdu. NULL is allowed: the connection is closed for want of memory. */
 void control_pdu_queue(struct conn *c, struct control_pdu *pdu);
 void tx_flush(struct deferred *d);

@@ -29,6 +29,21 @@ void data_out_refuse(struct cmd *cmd, bool more)
 		cmd_complete(cmd);
 }
 
+/* An R2T for @len bytes from @offset on. */
+static void solicit(struct cmd *cmd, struct r2t *r, uint32_t offset,
+		    uint32_t len)
+{
+	*r = (struct r2t){
+		.ttt = conn_next_ttt(cmd->conn),
+		.offset = offset,
+		.len = len,
+		.queued = true,
+		.r2tsn = cmd->r2tsn++,
+	};
+	if (!list_linked(&cmd->r2t_tx.link))
+		tx_queue(cmd->conn, &cmd->r2t_tx);
+}
+
 /* Asks for the next bursts, or runs the command when nothing is missing. */
 void data_out_solicit(struct cmd *cmd)
 {
@@ -43,19 +58,9 @@ void data_out_solicit(struct cmd *cmd)
 	while (cmd->nr2t < max && cmd->r2t_next < cmd->out_len) {
 		struct r2t *r = &cmd->r2t[cmd->nr2t++];
 
-		r->queued = true;
-		r->ttt = cmd->conn->ttt_next++;
-		if (r->ttt == RESERVED_TAG)
-			r->ttt = cmd->conn->ttt_next++;
-		r->offset = cmd->r2t_next;
-		r->len = MIN(cmd->out_len - r->offset, p->max_burst_length);
-		r->received = 0;
-		r->datasn = 0;
-		r->broken = false;
-		r->r2tsn = cmd->r2tsn++;
+		solicit(cmd, r, cmd->r2t_next,
+			MIN(cmd->out_len - cmd->r2t_next, p->max_burst_length));
 		cmd->r2t_next += r->len;
-		if (!list_linked(&cmd->r2t_tx.link))
-			tx_queue(cmd->conn, &cmd->r2t_tx);
 	}
 	if (cmd->out_done >= cmd->out_len)
 		cmd_execute(cmd);
@@ -101,18 +106,7 @@ static struct r2t *find_r2t(struct cmd *cmd, uint32_t ttt)
 /* A recovery R2T (RFC 7143, 7.1.4.1) for what did not come of @r. */
 static void solicit_again(struct cmd *cmd, struct r2t *r)
 {
-	r->ttt = cmd->conn->ttt_next++;
-	if (r->ttt == RESERVED_TAG)
-		r->ttt = cmd->conn->ttt_next++;
-	r->offset += r->received;
-	r->len -= r->received;
-	r->received = 0;
-	r->datasn = 0;
-	r->broken = false;
-	r->r2tsn = cmd->r2tsn++;
-	r->queued = true;
-	if (!list_linked(&cmd->r2t_tx.link))
-		tx_queue(cmd->conn, &cmd->r2t_tx);
+	solicit(cmd, r, r->offset + r->received, r->len - r->received);
 }
 
 static void solicited_header(struct conn *c, struct cmd *cmd, struct r2t *r)

@@ -419,13 +419,11 @@ void login_request(struct conn *c, bool digest_bad)
 		fail(c, pdu);
 		return;
 	case LOGIN_ADMIT:
-		buf_deinit(&pdu->data);
-		free(pdu);
+		control_pdu_discard(pdu);
 		admit(c);
 		return;
 	case LOGIN_DROP:
-		buf_deinit(&pdu->data);
-		free(pdu);
+		control_pdu_discard(pdu);
 		conn_close(c, CLOSE_NOT_LOGIN);
 		return;
 	}

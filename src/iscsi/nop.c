@@ -52,9 +52,7 @@ static void send_ping(struct conn *c)
 {
 	struct control_pdu *pdu = control_pdu_new(ISCSI_NOP_IN, FLAG_FINAL, 0);
 
-	c->nop_ttt = c->ttt_next++;
-	if (c->nop_ttt == RESERVED_TAG)
-		c->nop_ttt = c->ttt_next++;
+	c->nop_ttt = conn_next_ttt(c);
 	if (pdu) {
 		store_be32(pdu->bhs + BHS_TTT, c->nop_ttt);
 		pdu->no_statsn = true;

@@ -44,9 +44,7 @@ static struct text_exchange *exchange_new(struct conn *c)
 	t->record = c->record;
 	buf_init(&t->in, LOGIN_TEXT_MAX);
 	buf_init(&t->out, SEND_TARGETS_MAX);
-	t->ttt = c->ttt_next++;
-	if (t->ttt == RESERVED_TAG)
-		t->ttt = c->ttt_next++;
+	t->ttt = conn_next_ttt(c);
 	keys_text_begin(&t->keys, c->session->discovery, &c->session->params,
 			&c->params);
 	return t;

@@ -37,22 +37,26 @@ struct control_pdu *control_pdu_new(uint8_t opcode, uint8_t flags,
 	return pdu;
 }
 
+void control_pdu_discard(struct control_pdu *pdu)
+{
+	buf_deinit(&pdu->data);
+	free(pdu);
+}
+
 void control_pdu_free(struct conn *c, struct control_pdu *pdu, int error)
 {
 	c->ncontrol--;
 	c->control_bytes -= pdu->data.len;
 	if (pdu->sent)
 		pdu->sent(c, pdu, error);
-	buf_deinit(&pdu->data);
-	free(pdu);
+	control_pdu_discard(pdu);
 }
 
 void control_pdu_queue(struct conn *c, struct control_pdu *pdu)
 {
 	if (!pdu || pdu->data.failed) {
 		if (pdu) {
-			buf_deinit(&pdu->data);
-			free(pdu);
+			control_pdu_discard(pdu);
 		}
 		conn_close(c, CLOSE_NO_MEMORY);
 		return;
